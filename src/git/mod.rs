@@ -1,0 +1,13 @@
+//! The only users of libgit2 and of the git program.
+//!
+//! Everything above this module speaks of commits, refs and paths; nothing above it knows
+//! which of the two did the work. git2 reads and writes objects and refs; whatever depends
+//! on the user's configuration (filters, hooks, signing, merging) is done by the user's own
+//! git, started by [`program`].
+
+pub mod error;
+pub mod program;
+pub mod repo;
+
+pub use error::GitError;
+pub use repo::Repo;

@@ -1,0 +1,131 @@
+//! The user's own `git`, started with an environment that names this repository and
+//! nothing else.
+//!
+//! A hook that starts heddle has `GIT_DIR`, `GIT_INDEX_FILE` and more in its environment;
+//! handed on unseen, they make a child work on the wrong repository. Every child therefore
+//! starts from an environment without the variables that `git rev-parse --local-env-vars`
+//! lists, plus the few that it needs. Configuration given by `git -c` (or `GIT_CONFIG_*`)
+//! is handed on: the user asked for it.
+//!
+//! Arguments are passed as they are, never through a shell. Callers put
+//! `--end-of-options` or `--` before any name that came from outside.
+
+use std::ffi::OsStr;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use super::GitError;
+
+/// What `git rev-parse --local-env-vars` lists, without the variables that carry `git -c`.
+const LOCAL_ENV: [&str; 13] = [
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_CONFIG",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_IMPLICIT_WORK_TREE",
+    "GIT_GRAFT_FILE",
+    "GIT_INDEX_FILE",
+    "GIT_NO_REPLACE_OBJECTS",
+    "GIT_REPLACE_REF_BASE",
+    "GIT_PREFIX",
+    "GIT_SHALLOW_FILE",
+    "GIT_COMMON_DIR",
+];
+
+/// How to start git for one repository.
+#[derive(Debug, Clone)]
+pub struct Program {
+    git_dir: PathBuf,
+    worktree: Option<PathBuf>,
+    durable: bool,
+}
+
+impl Program {
+    /// Git for the repository whose (worktree's own) Git directory is `git_dir`. With
+    /// `durable`, what it writes is synced before it exits.
+    #[must_use]
+    pub fn new(git_dir: &Path, worktree: Option<&Path>, durable: bool) -> Self {
+        Self { git_dir: git_dir.to_owned(), worktree: worktree.map(Path::to_owned), durable }
+    }
+
+    /// A git command, its subcommand first among `args`; runs in the top folder of the
+    /// worktree, or in the Git directory of a bare repository, with no standard input.
+    pub fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
+        let mut command = Command::new("git");
+        for name in LOCAL_ENV {
+            command.env_remove(name);
+        }
+        command.env("GIT_DIR", &self.git_dir);
+        match &self.worktree {
+            Some(worktree) => command.env("GIT_WORK_TREE", worktree).current_dir(worktree),
+            None => command.current_dir(&self.git_dir),
+        };
+        if self.durable {
+            command.args(["-c", "core.fsync=all", "-c", "core.fsyncMethod=batch"]);
+        }
+        command.args(args).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs `command` to its end, feeding it `input`, and returns what it printed.
+    ///
+    /// # Errors
+    /// [`GitError::Start`] if it cannot be started; [`GitError::Program`] if it exits with
+    /// anything but 0.
+    pub fn run(command: &mut Command, input: Option<&[u8]>) -> Result<Vec<u8>, GitError> {
+        let output = Self::output(command, input)?;
+        if output.status.success() {
+            return Ok(output.stdout);
+        }
+        Err(Self::failure(command, &output))
+    }
+
+    /// Runs `command` to its end whatever its exit status.
+    ///
+    /// # Errors
+    /// [`GitError::Start`] if it cannot be started or its output cannot be read.
+    pub fn output(command: &mut Command, input: Option<&[u8]>) -> Result<Output, GitError> {
+        let start = |source| GitError::Start { source };
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let Some(input) = input else {
+            return command.output().map_err(start);
+        };
+        let mut child = command.stdin(Stdio::piped()).spawn().map_err(start)?;
+        let stdin = child.stdin.take();
+        std::thread::scope(|scope| {
+            // Fed from a thread of its own: a child that prints much before it has read
+            // all would otherwise wait for us while we wait for it.
+            scope.spawn(move || {
+                if let Some(mut stdin) = stdin {
+                    // A child that exits early closes the pipe; its status tells why.
+                    let _ = stdin.write_all(input);
+                }
+            });
+            child.wait_with_output().map_err(start)
+        })
+    }
+
+    /// The error for a `command` that ended with `output`.
+    #[must_use]
+    pub fn failure(command: &Command, output: &Output) -> GitError {
+        let shown = command
+            .get_args()
+            .map(OsStr::to_string_lossy)
+            .scan(false, |skip, arg| {
+                // `-c key=value` is ours, and no subcommand.
+                let of_config = *skip || arg == "-c";
+                *skip = !*skip && arg == "-c";
+                Some((!of_config).then(|| arg.into_owned()))
+            })
+            .flatten()
+            .next()
+            .unwrap_or_default();
+        GitError::Program {
+            command: shown,
+            status: output.status.to_string(),
+            stderr: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        }
+    }
+}

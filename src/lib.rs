@@ -1,0 +1,4 @@
+//! Reservations for coding agents that share one Git repository.
+
+pub mod git;
+pub mod names;

@@ -1,0 +1,3 @@
+//! The `git-heddle` program.
+
+fn main() {}
