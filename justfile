@@ -1,0 +1,20 @@
+# The commands that everyone runs; CI runs the same ones (.ci/run).
+
+# Format, lint and document, all warnings denied
+check:
+    cargo fmt --check
+    cargo clippy --all-targets --locked -- -D warnings
+    RUSTDOCFLAGS=-Dwarnings cargo doc --no-deps --locked
+    shellcheck .ci/run docs/demo.sh
+
+# Every test
+test:
+    cargo test --locked
+
+# The benchmarks, release build, compared with plain Git
+bench:
+    cargo bench --locked
+
+# Rewrite what is generated and checked in: schemas and man pages
+regen:
+    HEDDLE_REGEN=1 cargo test --locked --test generated
