@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::program::Program;
 use super::GitError;
+use super::program::Program;
 use crate::names::{CommitId, TreeId};
 
 /// An open repository.
