@@ -1,3 +1,7 @@
-//! The `git-heddle` program.
+//! The `git-heddle` program: parse, run, exit.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(git_heddle::cmd::main(git_heddle::cli::arguments()))
+}

@@ -1,0 +1,38 @@
+//! `git heddle agent heartbeat`: renews the lease.
+
+use super::Actor;
+
+/// The arguments of `heartbeat`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// On whose behalf.
+    #[command(flatten)]
+    pub actor: Actor,
+    /// What the agent is doing, in a line
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub progress: Option<String>,
+    /// What the agent has used.
+    #[command(flatten)]
+    pub usage: Usage,
+}
+
+/// What the agent has used so far: absolute counters that never go backwards.
+#[derive(Debug, Default, clap::Args)]
+#[command(next_help_heading = "Usage so far (absolute, never backwards)")]
+pub struct Usage {
+    /// Tokens that the model read
+    #[arg(long, value_name = "N")]
+    pub input_tokens: Option<u64>,
+    /// Tokens that the model wrote
+    #[arg(long, value_name = "N")]
+    pub output_tokens: Option<u64>,
+    /// Tokens that the model thought
+    #[arg(long, value_name = "N")]
+    pub reasoning_tokens: Option<u64>,
+    /// Calls of tools
+    #[arg(long, value_name = "N")]
+    pub tool_calls: Option<u64>,
+    /// Cost in millionths of a US dollar
+    #[arg(long, value_name = "N")]
+    pub cost_micros_usd: Option<u64>,
+}

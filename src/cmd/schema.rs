@@ -1,0 +1,62 @@
+//! `git heddle schema`: the JSON Schemas of the documents, as they are checked in.
+
+use std::io;
+
+use crate::output::Stdout;
+
+/// The arguments of `schema`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The document whose schema to print; without it, the names
+    #[arg(value_name = "NAME")]
+    pub name: Option<String>,
+}
+
+/// The checked-in schemas by name; `tests/generated.rs` holds them to the documents.
+const SCHEMAS: [(&str, &str); 10] = [
+    ("capture", include_str!("../../schemas/capture.json")),
+    ("conflict", include_str!("../../schemas/conflict.json")),
+    ("doctor", include_str!("../../schemas/doctor.json")),
+    ("error", include_str!("../../schemas/error.json")),
+    ("event", include_str!("../../schemas/event.json")),
+    ("ready", include_str!("../../schemas/ready.json")),
+    ("session", include_str!("../../schemas/session.json")),
+    ("session-list", include_str!("../../schemas/session-list.json")),
+    ("thread", include_str!("../../schemas/thread.json")),
+    ("thread-list", include_str!("../../schemas/thread-list.json")),
+];
+
+/// Why a schema was not printed.
+#[derive(Debug, thiserror::Error)]
+pub enum SchemaError {
+    /// No document has this name.
+    #[error("no document is named '{name}'")]
+    Unknown {
+        /// The name as given.
+        name: String,
+    },
+    /// Standard output failed.
+    #[error("cannot write to standard output: {0}")]
+    Write(#[from] io::Error),
+}
+
+/// Prints the schema that was asked for, or the names of all: one a line, or with `json` an
+/// array.
+///
+/// # Errors
+/// [`SchemaError::Unknown`], a usage error; [`SchemaError::Write`].
+pub fn run(args: &Args, json: bool, out: &mut Stdout) -> Result<(), SchemaError> {
+    let Some(wanted) = &args.name else {
+        let names = SCHEMAS.map(|(name, _)| name);
+        if json {
+            out.json(&names)?;
+        } else {
+            out.text(&(names.join("\n") + "\n"))?;
+        }
+        return Ok(());
+    };
+    match SCHEMAS.iter().find(|(name, _)| name == wanted) {
+        Some((_, schema)) => Ok(out.text(schema)?),
+        None => Err(SchemaError::Unknown { name: wanted.clone() }),
+    }
+}

@@ -1,0 +1,144 @@
+//! The command line as Git's users expect it: last one wins, `--no-x`, `-C` accumulates.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use git_heddle::cli::{self, Command, Invocation, Refused};
+use git_heddle::cmd::agent;
+use git_heddle::output::{Asked, Family};
+
+fn words(line: &[&str]) -> Vec<OsString> {
+    std::iter::once("git-heddle").chain(line.iter().copied()).map(OsString::from).collect()
+}
+
+fn parsed(line: &[&str]) -> Invocation {
+    cli::parse(words(line)).unwrap_or_else(|refused| panic!("{line:?}: {refused:?}"))
+}
+
+fn refused(line: &[&str]) -> (String, String, Asked, Family) {
+    match cli::parse(words(line)) {
+        Err(Refused::Usage { message, hint, asked, family }) => (message, hint, asked, family),
+        other => panic!("{line:?}: {other:?}"),
+    }
+}
+
+fn reserve(line: &[&str]) -> agent::reserve::Args {
+    match parsed(&[&["agent", "reserve", "--thread", "t"], line].concat()).command {
+        Command::Agent(agent::Command::Reserve(args)) => args,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn capture(line: &[&str]) -> agent::capture::Args {
+    match parsed(&[&["agent", "capture"], line].concat()).command {
+        Command::Agent(agent::Command::Capture(args)) => args,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_definition_is_sound() {
+    cli::command().debug_assert();
+}
+
+#[test]
+fn the_last_of_a_repeated_option_wins() {
+    assert_eq!(reserve(&["--anchor", "a", "--anchor=b"]).anchor, "b");
+    assert_eq!(reserve(&["--thread", "u"]).thread, "u");
+    assert!(!reserve(&["--resume", "--no-resume"]).resume);
+    assert!(reserve(&["--no-resume", "--resume"]).resume);
+    assert!(reserve(&["--resume", "--resume"]).resume);
+    assert!(!capture(&["--no-verify", "--verify"]).no_verify);
+    assert!(capture(&["--verify", "--no-verify"]).no_verify);
+}
+
+#[test]
+fn an_optional_value_needs_an_equals_sign() {
+    assert_eq!(reserve(&[]).wait, None);
+    assert_eq!(reserve(&["--wait"]).wait, Some(None));
+    assert_eq!(reserve(&["--wait=90"]).wait, Some(Some(Duration::from_secs(90))));
+    assert_eq!(reserve(&["--wait=1h 30m", "--no-wait"]).wait, None);
+    let (message, ..) = refused(&["agent", "reserve", "--thread", "t", "--wait", "90"]);
+    assert!(message.contains("'90'"), "{message}");
+}
+
+#[test]
+fn directories_accumulate_before_and_after_the_verb() {
+    let settings = parsed(&["-C", "a", "-C", "b", "agent", "-C", "c", "list", "-C", "d"]).settings;
+    assert_eq!(settings.directories, ["a", "b", "c", "d"].map(PathBuf::from));
+}
+
+#[test]
+fn the_last_word_on_the_output_counts_on_either_side_of_the_verb() {
+    assert_eq!(parsed(&["--json", "agent", "list"]).settings.asked, Asked::Json);
+    assert_eq!(parsed(&["--json", "agent", "list", "--no-json"]).settings.asked, Asked::Text);
+    assert_eq!(parsed(&["agent", "list", "--output", "text", "--json"]).settings.asked, Asked::Json);
+    assert_eq!(parsed(&["agent", "list", "--json", "--output=auto"]).settings.asked, Asked::Nothing);
+    assert_eq!(parsed(&["--no-color", "log", "--color"]).settings.color, Some(true));
+    assert_eq!(parsed(&["-vv", "log"]).settings.verbosity, 2);
+    assert!(parsed(&["-v", "log", "-q"]).settings.quiet);
+}
+
+#[test]
+fn options_end_where_they_are_told_to() {
+    assert_eq!(capture(&["-m", "- a list", "--", "-x", "--json"]).pathspec, ["-x", "--json"]);
+    assert_eq!(capture(&["--end-of-options", "-x"]).pathspec, ["-x"]);
+    assert_eq!(capture(&["--end-of-options", "--", "x"]).pathspec, ["x"]);
+    assert_eq!(capture(&["--", "--end-of-options"]).pathspec, ["--end-of-options"]);
+}
+
+#[test]
+fn a_message_may_be_called_an_intent_and_replaces_a_file() {
+    assert_eq!(capture(&["--intent", "why"]).message.as_deref(), Some("why"));
+    let args = capture(&["-F", "f", "-m", "m"]);
+    assert_eq!((args.message.as_deref(), args.file), (Some("m"), None));
+    let args = capture(&["-m", "m", "-F", "f"]);
+    assert_eq!((args.message, args.file), (None, Some(PathBuf::from("f"))));
+}
+
+#[test]
+fn confidence_is_a_number_from_0_to_1() {
+    assert_eq!(capture(&["--confidence", "0.5"]).confidence, Some(0.5));
+    for wrong in ["1.1", "-0.1", "NaN", "high", "inf", ""] {
+        let (message, ..) = refused(&["agent", "capture", "--confidence", wrong]);
+        assert!(message.contains("expected a number from 0 to 1") || wrong.is_empty(), "{wrong}: {message}");
+    }
+}
+
+#[test]
+fn a_refusal_speaks_like_git_and_knows_the_output() {
+    let (message, hint, asked, family) = refused(&["--json", "agent", "list", "--bogus"]);
+    assert_eq!(message, "unexpected argument '--bogus' found");
+    assert_eq!(hint, "see 'git heddle agent list -h'");
+    assert_eq!((asked, family), (Asked::Json, Family::Agent));
+
+    let (message, _, asked, family) = refused(&["agent", "reserve"]);
+    assert_eq!(message, "the following required arguments were not provided: --thread <THREAD>");
+    assert_eq!((asked, family), (Asked::Nothing, Family::AlwaysJson));
+
+    let (message, hint, ..) = refused(&["agent"]);
+    assert_eq!(message, "'git heddle agent' needs a command");
+    assert_eq!(hint, "see 'git heddle agent -h' for the list");
+    let (message, ..) = refused(&[]);
+    assert_eq!(message, "'git heddle' needs a command");
+    let (message, hint, ..) = refused(&["agnet"]);
+    assert!(message.contains("unrecognized subcommand 'agnet'"), "{message}");
+    assert!(hint.starts_with("did you mean 'agent'?"), "{hint}");
+}
+
+#[cfg(unix)]
+#[test]
+fn bytes_that_are_not_utf8_are_refused_but_in_paths() {
+    use std::os::unix::ffi::OsStringExt as _;
+    let odd = OsString::from_vec(b"caf\xe9".to_vec());
+    let line = |extra: &[&str]| [words(extra), vec![odd.clone()]].concat();
+    match cli::parse(line(&["agent", "reserve", "--thread"])) {
+        Err(Refused::Usage { message, .. }) => assert!(message.contains("invalid UTF-8"), "{message}"),
+        other => panic!("{other:?}"),
+    }
+    match cli::parse(line(&["agent", "capture", "--"])).map(|invocation| invocation.command) {
+        Ok(Command::Agent(agent::Command::Capture(args))) => assert_eq!(args.pathspec, [odd]),
+        other => panic!("{other:?}"),
+    }
+}
