@@ -1,0 +1,321 @@
+//! What differs between operating systems, and what a test must be able to hold still:
+//! clocks, the boot, processes, randomness, presence locks, signals.
+//!
+//! Nothing else in the crate asks for the platform. Linux is proven. Elsewhere on Unix the
+//! fallbacks are conservative: without a boot id and process start times nothing is ever
+//! *known* to be dead by process evidence, and leases decide.
+
+use std::fs::File;
+use std::io;
+
+use chrono::{DateTime, SubsecRound as _, Utc};
+use serde::{Deserialize, Serialize};
+
+/// An instant, by every clock there is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moment {
+    /// Wall time, to the millisecond.
+    pub wall: DateTime<Utc>,
+    /// Milliseconds on the clock that neither jumps nor counts suspended time, meaningful
+    /// within one boot.
+    pub monotonic_ms: u64,
+}
+
+/// Where a process lives: pids and monotonic times mean something only between equals.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// The host's name, for people; two hosts can share one.
+    pub host: String,
+    /// The kernel's id of this boot; `None` where there is none.
+    pub boot_id: Option<String>,
+    /// The pid namespace; containers share a boot but not this.
+    pub pid_namespace: Option<String>,
+}
+
+/// What is known about a pid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProcessState {
+    /// Nobody has it, or only a zombie without another thread.
+    Gone,
+    /// Somebody has it, started at this time (in the kernel's own unit, since boot).
+    Running {
+        /// When it started.
+        start_time: u64,
+        /// Whether it is stopped by a signal or a debugger.
+        stopped: bool,
+    },
+    /// It may exist: no permission to look, or no way to.
+    Unknown,
+}
+
+/// The outside world of a decision; tests bring their own.
+pub trait Platform {
+    /// The time now.
+    fn now(&self) -> Moment;
+    /// Where this process lives.
+    fn place(&self) -> &Place;
+    /// What is known about `pid`, in this pid namespace.
+    fn process(&self, pid: u32) -> ProcessState;
+    /// Fills `bytes` from the system's secure source.
+    ///
+    /// # Errors
+    /// When the system has none.
+    fn random(&self, bytes: &mut [u8]) -> io::Result<()>;
+}
+
+/// The real world.
+#[derive(Debug)]
+pub struct System {
+    place: Place,
+}
+
+impl System {
+    /// Looks up where this process lives.
+    #[must_use]
+    pub fn new() -> Self {
+        let host = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned());
+        let read = |path: &str| std::fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
+        let namespace = std::fs::read_link("/proc/self/ns/pid").ok();
+        Self {
+            place: Place {
+                host: host.unwrap_or_else(|_| "unknown".to_owned()),
+                boot_id: read("/proc/sys/kernel/random/boot_id"),
+                pid_namespace: namespace.map(|link| link.to_string_lossy().into_owned()),
+            },
+        }
+    }
+}
+
+impl Default for System {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Platform for System {
+    fn now(&self) -> Moment {
+        let clock = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC);
+        let monotonic_ms = clock.map_or(0, |time| {
+            let millis = i128::from(time.tv_sec()) * 1000 + i128::from(time.tv_nsec()) / 1_000_000;
+            u64::try_from(millis).unwrap_or(0)
+        });
+        Moment { wall: Utc::now().trunc_subsecs(3), monotonic_ms }
+    }
+
+    fn place(&self) -> &Place {
+        &self.place
+    }
+
+    fn process(&self, pid: u32) -> ProcessState {
+        let Some(id) = i32::try_from(pid).ok().filter(|id| *id > 0) else {
+            return ProcessState::Gone;
+        };
+        match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+            Ok(stat) => parse_stat(&stat, || other_threads(pid)),
+            // With `hidepid` a live process of somebody else has no entry, and a signal
+            // is refused rather than undeliverable.
+            Err(_) => match nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), None) {
+                Err(nix::errno::Errno::ESRCH) => ProcessState::Gone,
+                _ => ProcessState::Unknown,
+            },
+        }
+    }
+
+    fn random(&self, bytes: &mut [u8]) -> io::Result<()> {
+        getrandom::fill(bytes).map_err(|error| io::Error::other(error.to_string()))
+    }
+}
+
+/// Reads `/proc/<pid>/stat`, whose second field is a name in parentheses that may itself
+/// hold spaces and parentheses.
+fn parse_stat(stat: &str, other_threads: impl FnOnce() -> bool) -> ProcessState {
+    let Some((_, rest)) = stat.rsplit_once(") ") else {
+        return ProcessState::Unknown;
+    };
+    let mut fields = rest.split(' ');
+    let state = fields.next().unwrap_or_default();
+    // State is field 3, the start time field 22.
+    let Some(start_time) = fields.nth(18).and_then(|field| field.parse().ok()) else {
+        return ProcessState::Unknown;
+    };
+    match state {
+        "X" | "x" => ProcessState::Gone,
+        // A zombie answers signals and keeps its start time, for ever in a container
+        // whose init does not reap; but a leader may end before its threads do.
+        "Z" if !other_threads() => ProcessState::Gone,
+        state => ProcessState::Running { start_time, stopped: matches!(state, "T" | "t") },
+    }
+}
+
+/// Whether a process has threads beside its leader.
+fn other_threads(pid: u32) -> bool {
+    std::fs::read_dir(format!("/proc/{pid}/task")).is_ok_and(|threads| threads.count() > 1)
+}
+
+/// Holds `file` as present, beside any number of other holders, until it is closed or its
+/// process ends. Children do not inherit it.
+///
+/// This is an open-file-description lock rather than `File::lock_shared`, because only
+/// that kind can be *asked about* ([`is_present`]) instead of tried: a probe that takes the
+/// lock, however briefly, is seen by other probes as an owner.
+///
+/// # Errors
+/// When the file system keeps no locks.
+#[cfg(target_os = "linux")]
+pub fn hold_present(file: &File) -> io::Result<()> {
+    let lock = whole_file(nix::libc::F_RDLCK);
+    nix::fcntl::fcntl(file, nix::fcntl::FcntlArg::F_OFD_SETLK(&lock))?;
+    Ok(())
+}
+
+/// Whether anybody holds `file` as present. Takes nothing and needs only read access.
+///
+/// # Errors
+/// When the file system keeps no locks.
+#[cfg(target_os = "linux")]
+pub fn is_present(file: &File) -> io::Result<bool> {
+    let mut lock = whole_file(nix::libc::F_WRLCK);
+    nix::fcntl::fcntl(file, nix::fcntl::FcntlArg::F_OFD_GETLK(&mut lock))?;
+    Ok(i32::from(lock.l_type) != nix::libc::F_UNLCK)
+}
+
+#[cfg(target_os = "linux")]
+fn whole_file(kind: i32) -> nix::libc::flock {
+    nix::libc::flock {
+        l_type: kind as nix::libc::c_short,
+        l_whence: nix::libc::SEEK_SET as nix::libc::c_short,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    }
+}
+
+/// Fallback: a whole-file lock, shared.
+///
+/// # Errors
+/// When the file system keeps no locks.
+#[cfg(not(target_os = "linux"))]
+pub fn hold_present(file: &File) -> io::Result<()> {
+    file.try_lock_shared().map_err(io::Error::from)
+}
+
+/// Fallback: tries the lock. Two probes at once may each take the other for an owner,
+/// which errs on the side of "alive".
+///
+/// # Errors
+/// When the file system keeps no locks.
+#[cfg(not(target_os = "linux"))]
+pub fn is_present(file: &File) -> io::Result<bool> {
+    match file.try_lock() {
+        Ok(()) => file.unlock().map(|()| false),
+        Err(std::fs::TryLockError::WouldBlock) => Ok(true),
+        Err(std::fs::TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Keeps Ctrl-Z from stopping this thread's process while the value lives: a lock holder
+/// that is stopped makes everybody wait.
+#[derive(Debug)]
+pub struct NoTerminalStop {
+    before: Option<nix::sys::signal::SigSet>,
+}
+
+impl NoTerminalStop {
+    /// Blocks SIGTSTP; one that arrives meanwhile is delivered afterwards.
+    #[must_use]
+    pub fn begin() -> Self {
+        let mut set = nix::sys::signal::SigSet::empty();
+        set.add(nix::sys::signal::Signal::SIGTSTP);
+        Self { before: set.thread_swap_mask(nix::sys::signal::SigmaskHow::SIG_BLOCK).ok() }
+    }
+}
+
+impl Drop for NoTerminalStop {
+    fn drop(&mut self) {
+        if let Some(before) = self.before {
+            let _ = before.thread_set_mask();
+        }
+    }
+}
+
+/// Wakes whoever waits for a folder to change.
+#[cfg(target_os = "linux")]
+pub struct Watch(nix::sys::inotify::Inotify);
+
+#[cfg(target_os = "linux")]
+impl Watch {
+    /// Watches the names in `folder`.
+    ///
+    /// # Errors
+    /// When the folder is gone, or the user's watches are used up.
+    pub fn new(folder: &std::path::Path) -> io::Result<Self> {
+        use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
+        inotify.add_watch(folder, AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_DELETE)?;
+        Ok(Self(inotify))
+    }
+
+    /// Waits for a change, at most for `limit`.
+    pub fn wait(&self, limit: std::time::Duration) {
+        use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+        use std::os::fd::AsFd as _;
+        let mut fds = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
+        let millis = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
+        // Whatever ends the wait, the caller looks for itself.
+        let _ = poll(&mut fds, millis);
+        let _ = self.0.read_events();
+    }
+}
+
+/// Fallback: sleeps for a short while.
+#[cfg(not(target_os = "linux"))]
+pub struct Watch;
+
+#[cfg(not(target_os = "linux"))]
+impl Watch {
+    /// Watches nothing.
+    ///
+    /// # Errors
+    /// Never.
+    pub fn new(_folder: &std::path::Path) -> io::Result<Self> {
+        Ok(Self)
+    }
+
+    /// Sleeps for at most a quarter of a second.
+    pub fn wait(&self, limit: std::time::Duration) {
+        std::thread::sleep(limit.min(std::time::Duration::from_millis(250)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stat_with_a_hostile_name_is_read_from_its_last_parenthesis() {
+        let stat = "7 (a) b (c)) T 1 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 4242 0 0";
+        assert_eq!(parse_stat(stat, || false), ProcessState::Running { start_time: 4242, stopped: true });
+    }
+
+    #[test]
+    fn a_zombie_is_gone_unless_a_thread_of_it_lives() {
+        let stat = "7 (x) Z 1 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 4242 0 0";
+        assert_eq!(parse_stat(stat, || false), ProcessState::Gone);
+        assert!(matches!(parse_stat(stat, || true), ProcessState::Running { .. }));
+    }
+
+    #[test]
+    fn presence_is_seen_by_others_and_ends_with_the_holder() {
+        let file = tempfile::NamedTempFile::new().expect("temporary file");
+        let open = || File::options().read(true).write(true).open(file.path()).expect("open");
+        let (holder, second, probe) = (open(), open(), File::open(file.path()).expect("open"));
+        assert!(!is_present(&probe).expect("probe"));
+        hold_present(&holder).expect("hold");
+        hold_present(&second).expect("hold beside it");
+        assert!(is_present(&probe).expect("probe"));
+        drop(holder);
+        assert!(is_present(&probe).expect("probe"));
+        drop(second);
+        assert!(!is_present(&probe).expect("probe"));
+    }
+}

@@ -1,0 +1,229 @@
+//! Files that are replaced whole, and seen by readers as either the old or the new one.
+//!
+//! A write goes to the sibling `<file>.new`, is synced, and renamed over the file; then the
+//! folder is synced. The sibling's name is fixed because every writer of one file holds the
+//! same lock: what a killed writer leaves is overwritten by the next, and recovery knows
+//! what to remove. Symbolic links are never followed: state lives where the layout says.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::StoreError;
+
+/// A record larger than this is damaged: no record grows with use.
+const RECORD_MAX: u64 = 1 << 20;
+
+/// How far a write promises to survive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// A power cut.
+    PowerLoss,
+    /// The death of processes (`heddle.fsync=false`).
+    ProcessDeath,
+}
+
+/// The sibling that a replacement of `path` is written to.
+#[must_use]
+pub fn sibling(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    name.into()
+}
+
+/// Options that refuse to follow a symbolic link in the last place.
+#[must_use]
+pub fn no_follow() -> OpenOptions {
+    let mut options = File::options();
+    options.custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_CLOEXEC);
+    options
+}
+
+/// Replaces `path` by `contents`, making its folder if need be.
+///
+/// # Errors
+/// [`StoreError::Io`]; the old file is then untouched.
+pub fn replace(path: &Path, contents: &[u8], durability: Durability) -> Result<(), StoreError> {
+    let staged = stage(path, contents, durability)?;
+    staged.install()
+}
+
+/// A written and synced sibling, ready to be renamed into place.
+#[must_use = "a staged file changes nothing until it is installed"]
+#[derive(Debug)]
+pub struct Staged {
+    path: PathBuf,
+    durability: Durability,
+}
+
+/// Writes and syncs the sibling of `path`.
+///
+/// # Errors
+/// [`StoreError::Io`]; nothing is left over.
+pub fn stage(path: &Path, contents: &[u8], durability: Durability) -> Result<Staged, StoreError> {
+    let new = sibling(path);
+    let open = || no_follow().write(true).create(true).truncate(true).mode(0o666).open(&new);
+    let written = open()
+        .or_else(|error| match (error.kind(), path.parent()) {
+            (io::ErrorKind::NotFound, Some(folder)) => {
+                create_folder(folder, durability).and_then(|()| open())
+            }
+            _ => Err(error),
+        })
+        .and_then(|mut file| {
+            file.write_all(contents)?;
+            if durability == Durability::PowerLoss { file.sync_all() } else { Ok(()) }
+        });
+    match written {
+        Ok(()) => Ok(Staged { path: path.to_owned(), durability }),
+        Err(error) => {
+            let _ = fs::remove_file(&new);
+            Err(StoreError::io("write", path)(error))
+        }
+    }
+}
+
+impl Staged {
+    /// Renames the sibling into place and syncs the folder.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`]; the old file is then untouched, or the new one is in place but
+    /// may not survive a power cut.
+    pub fn install(self) -> Result<(), StoreError> {
+        let new = sibling(&self.path);
+        if let Err(error) = fs::rename(&new, &self.path) {
+            let _ = fs::remove_file(&new);
+            return Err(StoreError::io("write", &self.path)(error));
+        }
+        match self.path.parent() {
+            Some(folder) => sync_folder(folder, self.durability),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Makes `folder` and what is missing above it.
+///
+/// # Errors
+/// As the system says.
+pub fn create_folder(folder: &Path, durability: Durability) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    if let Some(above) = folder.parent() {
+        create_folder(above, durability)?;
+    }
+    match fs::create_dir(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    match folder.parent() {
+        Some(above) if durability == Durability::PowerLoss => File::open(above)?.sync_all(),
+        _ => Ok(()),
+    }
+}
+
+/// Makes the names in `folder` survive a power cut.
+///
+/// # Errors
+/// [`StoreError::Io`].
+pub fn sync_folder(folder: &Path, durability: Durability) -> Result<(), StoreError> {
+    match durability {
+        Durability::ProcessDeath => Ok(()),
+        Durability::PowerLoss => {
+            File::open(folder).and_then(|folder| folder.sync_all()).map_err(StoreError::io("sync", folder))
+        }
+    }
+}
+
+/// Removes `path`; that it is already gone is no error.
+///
+/// # Errors
+/// [`StoreError::Io`].
+pub fn remove(path: &Path) -> Result<(), StoreError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::io("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Reads a whole file; `None` if there is none.
+///
+/// # Errors
+/// [`StoreError::Io`], also for a symbolic link or a folder in the file's place;
+/// [`StoreError::Damaged`] for one of absurd size.
+pub fn read(what: &'static str, path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
+    let file = match no_follow().read(true).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(StoreError::io("read", path)(error)),
+    };
+    let mut contents = Vec::with_capacity(2048);
+    file.take(RECORD_MAX + 1).read_to_end(&mut contents).map_err(StoreError::io("read", path))?;
+    if contents.len() as u64 > RECORD_MAX {
+        let reason = format!("it is larger than {RECORD_MAX} bytes");
+        return Err(StoreError::Damaged { what, path: path.to_owned(), reason });
+    }
+    Ok(Some(contents))
+}
+
+/// Reads a record: JSON with a `version`, which is looked at first so that a newer record
+/// is refused by its version rather than by a field that we do not know.
+///
+/// # Errors
+/// [`StoreError::Io`], [`StoreError::Damaged`], [`StoreError::Newer`].
+pub fn read_record<T: DeserializeOwned>(
+    what: &'static str,
+    path: &Path,
+    known: u64,
+) -> Result<Option<T>, StoreError> {
+    match read(what, path)? {
+        None => Ok(None),
+        Some(contents) => parse_record(what, path, &contents, known).map(Some),
+    }
+}
+
+/// The part of a record that tells whether the rest can be understood.
+#[derive(serde::Deserialize)]
+struct Version {
+    version: u64,
+}
+
+/// Parses a record's text; see [`read_record`].
+///
+/// # Errors
+/// [`StoreError::Damaged`], [`StoreError::Newer`].
+pub fn parse_record<T: DeserializeOwned>(
+    what: &'static str,
+    path: &Path,
+    contents: &[u8],
+    known: u64,
+) -> Result<T, StoreError> {
+    let damaged = |reason: String| StoreError::Damaged { what, path: path.to_owned(), reason };
+    if contents.iter().all(|byte| matches!(byte, 0 | b' ' | b'\n')) {
+        return Err(damaged("it is empty".to_owned()));
+    }
+    let Version { version } = serde_json::from_slice(contents).map_err(|error| damaged(error.to_string()))?;
+    if version > known {
+        return Err(StoreError::Newer { what, path: path.to_owned(), version, known });
+    }
+    serde_json::from_slice(contents).map_err(|error| damaged(error.to_string()))
+}
+
+/// A record as it is written: JSON on one line per field, so that people can read it.
+///
+/// # Errors
+/// [`StoreError::Damaged`] if it cannot be written as JSON, which no record of ours is.
+pub fn to_bytes<T: Serialize>(what: &'static str, path: &Path, record: &T) -> Result<Vec<u8>, StoreError> {
+    let mut bytes = serde_json::to_vec_pretty(record).map_err(|error| StoreError::Damaged {
+        what,
+        path: path.to_owned(),
+        reason: error.to_string(),
+    })?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}

@@ -1,0 +1,173 @@
+//! The journal of one thread: the operation in progress, if any.
+//!
+//! It is written under the thread's lock, before the first write of an operation, and
+//! removed after the last. Whoever takes the lock and finds one finishes or undoes that
+//! operation first (`thread::recover`).
+//!
+//! # If the process dies here
+//! The journal is one line, written at once and synced before anything else is touched. A
+//! file that does not end in a newline is a journal whose writing was cut short, so the
+//! operation has touched nothing, and the file is dropped. A whole line that cannot be
+//! read is damage and stops everything that would write to the thread.
+
+use std::io::Write as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::StoreError;
+use super::atomic_file::{self, Durability, no_follow, sync_folder};
+use crate::names::{CommitId, Generation, SessionId};
+
+/// The version of the journal's form.
+pub const VERSION: u64 = 1;
+
+/// Which file it is, whatever its name: proof that a lock file was made by us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileIdentity {
+    /// The device.
+    pub dev: u64,
+    /// The inode.
+    pub ino: u64,
+}
+
+impl FileIdentity {
+    /// The identity of the file at `path`, symbolic links not followed; `None` if there is
+    /// none or it cannot be looked at.
+    #[must_use]
+    pub fn of(path: &Path) -> Option<Self> {
+        let meta = std::fs::symlink_metadata(path).ok()?;
+        meta.is_file().then(|| Self { dev: meta.dev(), ino: meta.ino() })
+    }
+}
+
+/// A ref as an operation means to move it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefMove {
+    /// The full name.
+    pub name: String,
+    /// What it was; `None` is absent.
+    pub old: Option<CommitId>,
+    /// What it is to be.
+    pub new: CommitId,
+    /// Git's own lock on it, held by this operation.
+    pub lock: FileIdentity,
+}
+
+/// An operation, with what it takes to finish or undo it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Action {
+    /// A new owner. The commit point is the thread record that names `session`.
+    Reserve {
+        /// The new owner.
+        session: SessionId,
+        /// Its fencing number.
+        generation: Generation,
+        /// The dead owner whose record is being ended.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        previous: Option<SessionId>,
+        /// The tip.
+        tip: RefMove,
+    },
+    /// A commit on the thread. The commit point is the ref.
+    Capture {
+        /// On behalf of.
+        session: SessionId,
+        /// The tip.
+        tip: RefMove,
+        /// The Git directory of the worktree whose binding follows the tip.
+        worktree_git_dir: PathBuf,
+        /// Where that worktree's HEAD is.
+        head: CommitId,
+    },
+    /// A ready mark. The commit point is the ref.
+    Ready {
+        /// On behalf of.
+        session: SessionId,
+        /// The mark.
+        mark: RefMove,
+        /// Git's own lock on the thread's tip, held by this operation.
+        tip_lock: FileIdentity,
+    },
+    /// The end of a session: always finished.
+    Release {
+        /// Which.
+        session: SessionId,
+        /// `complete`, `abandoned` or `merged`.
+        status: String,
+        /// When, RFC 3339.
+        at: String,
+        /// Git's own lock on the thread's tip, held by this operation.
+        lock: FileIdentity,
+    },
+}
+
+/// The journal's content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Always 1.
+    pub version: u64,
+    /// The id that the operation's event carries too.
+    pub operation: String,
+    /// The operation.
+    #[serde(flatten)]
+    pub action: Action,
+}
+
+/// Writes `entry` to `path`; everything else of the operation comes after.
+///
+/// # Errors
+/// [`StoreError::Io`]; nothing is left over.
+pub fn begin(path: &Path, entry: &Entry, durability: Durability) -> Result<(), StoreError> {
+    let mut line = serde_json::to_vec(entry).map_err(|error| StoreError::Damaged {
+        what: "journal",
+        path: path.to_owned(),
+        reason: error.to_string(),
+    })?;
+    line.push(b'\n');
+    let written = no_follow()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o666)
+        .open(path)
+        .and_then(|mut file| {
+            file.write_all(&line)?;
+            if durability == Durability::PowerLoss { file.sync_all() } else { Ok(()) }
+        })
+        .map_err(StoreError::io("write", path))
+        .and_then(|()| path.parent().map_or(Ok(()), |folder| sync_folder(folder, durability)));
+    if written.is_err() {
+        let _ = std::fs::remove_file(path);
+    }
+    written
+}
+
+/// Reads the journal at `path`.
+///
+/// # Errors
+/// [`StoreError::Damaged`] for a whole line that is no journal; [`StoreError::Newer`];
+/// [`StoreError::Io`].
+pub fn read(path: &Path) -> Result<Found, StoreError> {
+    match atomic_file::read("journal", path)? {
+        None => Ok(Found::Nothing),
+        Some(text) if text.last() != Some(&b'\n') => Ok(Found::CutShort),
+        Some(text) => {
+            let entry = atomic_file::parse_record("journal", path, &text, VERSION)?;
+            Ok(Found::Operation(Box::new(entry)))
+        }
+    }
+}
+
+/// What is in a journal's place.
+#[derive(Debug)]
+pub enum Found {
+    /// No operation is in progress.
+    Nothing,
+    /// One was about to begin and has written nothing.
+    CutShort,
+    /// One is in progress, or was when its process died.
+    Operation(Box<Entry>),
+}

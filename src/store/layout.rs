@@ -1,0 +1,135 @@
+//! Every path of heddle's state, once.
+
+use std::path::{Path, PathBuf};
+
+use crate::names::{SessionId, ThreadName};
+
+/// Paths below a repository's *common* Git directory, so that all linked worktrees share
+/// them.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    common: PathBuf,
+    root: PathBuf,
+}
+
+impl Layout {
+    /// The layout of the repository with this common Git directory.
+    #[must_use]
+    pub fn new(common_dir: &Path) -> Self {
+        Self { common: common_dir.to_owned(), root: common_dir.join("heddle") }
+    }
+
+    /// Live sessions.
+    #[must_use]
+    pub fn agents(&self) -> PathBuf {
+        self.root.join("agents")
+    }
+
+    /// Finished sessions.
+    #[must_use]
+    pub fn ended(&self) -> PathBuf {
+        self.root.join("agents/ended")
+    }
+
+    /// A live session's record.
+    #[must_use]
+    pub fn session(&self, id: &SessionId) -> PathBuf {
+        self.root.join(format!("agents/{id}.json"))
+    }
+
+    /// The file that commands hold while they act for a session.
+    #[must_use]
+    pub fn live(&self, id: &SessionId) -> PathBuf {
+        self.root.join(format!("agents/{id}.live"))
+    }
+
+    /// A finished session's record.
+    #[must_use]
+    pub fn ended_session(&self, id: &SessionId) -> PathBuf {
+        self.root.join(format!("agents/ended/{id}.json"))
+    }
+
+    /// Says when finished sessions were last pruned, by its modification time.
+    #[must_use]
+    pub fn pruned(&self) -> PathBuf {
+        self.root.join("agents/ended/.pruned")
+    }
+
+    /// Thread records.
+    #[must_use]
+    pub fn threads(&self) -> PathBuf {
+        self.root.join("threads")
+    }
+
+    /// A thread's record.
+    #[must_use]
+    pub fn thread(&self, name: &ThreadName) -> PathBuf {
+        self.root.join(format!("threads/{}.json", name.key()))
+    }
+
+    /// Thread locks and journals.
+    #[must_use]
+    pub fn locks(&self) -> PathBuf {
+        self.root.join("locks")
+    }
+
+    /// A thread's lock.
+    #[must_use]
+    pub fn lock(&self, name: &ThreadName) -> PathBuf {
+        self.root.join(format!("locks/{}.lock", name.key()))
+    }
+
+    /// The thread's operation in progress.
+    #[must_use]
+    pub fn journal(&self, name: &ThreadName) -> PathBuf {
+        self.root.join(format!("locks/{}.journal", name.key()))
+    }
+
+    /// Where those who wait for the thread line up.
+    #[must_use]
+    pub fn queue(&self, name: &ThreadName) -> PathBuf {
+        self.root.join(format!("locks/{}.queue", name.key()))
+    }
+
+    /// The event log.
+    #[must_use]
+    pub fn events(&self) -> PathBuf {
+        self.root.join("events.jsonl")
+    }
+
+    /// A session's cached index of its last capture.
+    #[must_use]
+    pub fn index_cache(&self, id: &SessionId) -> PathBuf {
+        self.root.join(format!("agents/{id}.index"))
+    }
+
+    /// The log of a session's `number`-th check.
+    #[must_use]
+    pub fn check_log(&self, id: &SessionId, number: usize) -> PathBuf {
+        self.root.join(format!("logs/{id}-{number}.log"))
+    }
+
+    /// A loose ref's file.
+    #[must_use]
+    pub fn ref_file(&self, name: &str) -> PathBuf {
+        self.common.join(name)
+    }
+
+    /// Git's own lock on a ref.
+    #[must_use]
+    pub fn ref_lock(&self, name: &str) -> PathBuf {
+        self.common.join(format!("{name}.lock"))
+    }
+
+    /// The binding of the worktree with this Git directory.
+    #[must_use]
+    pub fn binding(worktree_git_dir: &Path) -> PathBuf {
+        worktree_git_dir.join("heddle-worktree.json")
+    }
+
+    /// The lock that serialises captures in the worktree with this Git directory.
+    #[must_use]
+    pub fn binding_lock(worktree_git_dir: &Path) -> PathBuf {
+        worktree_git_dir.join("heddle-worktree.lock")
+    }
+}
