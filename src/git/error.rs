@@ -77,6 +77,20 @@ pub enum GitError {
         /// The one in the way.
         existing: String,
     },
+    /// Two commits whose histories never meet, so that there is nothing to merge from.
+    #[error("cannot merge {} into {}: they share no history", tip.short(), target.short())]
+    UnrelatedHistories {
+        /// The commit to be merged into.
+        target: CommitId,
+        /// The commit to be merged.
+        tip: CommitId,
+    },
+    /// The branch that threads are meant to land on is not there.
+    #[error("target branch '{name}' not found")]
+    TargetNotFound {
+        /// The name as configured.
+        name: String,
+    },
     /// A configuration value that means nothing for its key.
     #[error("bad value {value:?} for '{key}' ({origin}): {expected}")]
     BadConfig {
@@ -88,6 +102,30 @@ pub enum GitError {
         origin: String,
         /// What would be legal.
         expected: &'static str,
+    },
+    /// New files that are larger than a capture takes.
+    #[error("new files above heddle.maxNewFileSize ({limit} bytes): {paths}")]
+    TooLarge {
+        /// The files with their sizes.
+        paths: String,
+        /// The limit, in bytes.
+        limit: u64,
+    },
+    /// New repositories inside the worktree.
+    #[error("new embedded repositories: {paths}")]
+    EmbeddedRepository {
+        /// Their folders.
+        paths: String,
+    },
+    /// A hook of the user's refused.
+    #[error("the {name} hook failed ({status}){}{said}", if said.is_empty() { "" } else { ": " })]
+    Hook {
+        /// The hook.
+        name: &'static str,
+        /// Its exit status in words.
+        status: String,
+        /// What it printed.
+        said: String,
     },
     /// The git program failed.
     #[error("git {command} failed ({status}): {stderr}")]

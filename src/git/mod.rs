@@ -5,9 +5,17 @@
 //! on the user's configuration (filters, hooks, signing, merging) is done by the user's own
 //! git, started by [`program`].
 
+pub mod commit;
+pub mod config;
+pub mod diff;
 pub mod error;
+pub mod history;
+pub mod merge;
 pub mod program;
+pub mod refs;
 pub mod repo;
+pub mod stage;
+pub mod target;
 
 pub use error::GitError;
 pub use repo::Repo;

@@ -34,6 +34,14 @@ const LOCAL_ENV: [&str; 13] = [
     "GIT_COMMON_DIR",
 ];
 
+/// Takes from the environment of `command` what ties it to one repository, so that it
+/// finds its own from the folder it runs in.
+pub fn scrub(command: &mut Command) {
+    for name in LOCAL_ENV {
+        command.env_remove(name);
+    }
+}
+
 /// How to start git for one repository.
 #[derive(Debug, Clone)]
 pub struct Program {
@@ -54,9 +62,7 @@ impl Program {
     /// worktree, or in the Git directory of a bare repository, with no standard input.
     pub fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new("git");
-        for name in LOCAL_ENV {
-            command.env_remove(name);
-        }
+        scrub(&mut command);
         command.env("GIT_DIR", &self.git_dir);
         match &self.worktree {
             Some(worktree) => command.env("GIT_WORK_TREE", worktree).current_dir(worktree),
@@ -114,10 +120,11 @@ impl Program {
             .get_args()
             .map(OsStr::to_string_lossy)
             .scan(false, |skip, arg| {
-                // `-c key=value` is ours, and no subcommand.
-                let of_config = *skip || arg == "-c";
+                // Options before the subcommand (`-c key=value`, `--attr-source=…`) are
+                // ours.
+                let of_options = *skip || arg.starts_with('-');
                 *skip = !*skip && arg == "-c";
-                Some((!of_config).then(|| arg.into_owned()))
+                Some((!of_options).then(|| arg.into_owned()))
             })
             .flatten()
             .next()

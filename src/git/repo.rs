@@ -1,8 +1,15 @@
 //! Opening a repository the way Git would, and reading from it.
+//!
+//! libgit2 opens an ordinary repository in a quarter of a millisecond and starts no
+//! process. Where the environment says more than libgit2 understands, or where libgit2
+//! refuses, one `git rev-parse` decides, and a refusal is told in Git's own words.
 
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use super::GitError;
+use super::config::Config;
 use super::program::Program;
 use crate::names::{CommitId, TreeId};
 
@@ -13,6 +20,7 @@ pub struct Repo {
     common_dir: PathBuf,
     worktree: Option<PathBuf>,
     durable: bool,
+    config: OnceCell<Config>,
 }
 
 /// A revision that was looked up.
@@ -24,6 +32,45 @@ pub struct Resolved {
     pub tree: TreeId,
 }
 
+/// What HEAD is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Head {
+    /// On a branch that has no commit yet.
+    Unborn {
+        /// The branch's full ref name.
+        branch: String,
+    },
+    /// On a branch.
+    Branch {
+        /// Its full ref name.
+        name: String,
+        /// Its commit.
+        commit: CommitId,
+    },
+    /// On a commit.
+    Detached {
+        /// The commit.
+        commit: CommitId,
+    },
+}
+
+/// What `git rev-parse` says of the repository that Git would use.
+struct Located {
+    git_dir: PathBuf,
+    worktree: Option<PathBuf>,
+}
+
+/// Variables that change which repository is used, or in a way that libgit2 does not see.
+const TELLING: [&str; 7] = [
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_COMMON_DIR",
+    "GIT_CEILING_DIRECTORIES",
+    "GIT_DISCOVERY_ACROSS_FILESYSTEM",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_NAMESPACE",
+];
+
 impl Repo {
     /// Opens the repository that Git would use in the folder `cwd`: the environment first,
     /// then the nearest one upwards.
@@ -31,15 +78,118 @@ impl Repo {
     /// # Errors
     /// [`GitError::NotARepository`] and [`GitError::Unusable`].
     pub fn open(cwd: &Path) -> Result<Self, GitError> {
-        let inner = git2::Repository::discover(cwd)?;
+        let telling = TELLING.iter().any(|name| std::env::var_os(name).is_some());
+        if !telling && let Ok(inner) = git2::Repository::discover(cwd) {
+            // A bare repository may be refused by safe.bareRepository, which is Git's to say.
+            let worktree = inner.workdir().map(Path::to_owned);
+            if worktree.is_some() {
+                return Self::with(inner, worktree);
+            }
+        }
+        let located = locate(cwd)?;
+        let inner = match git2::Repository::open(&located.git_dir) {
+            Err(error) if error.code() == git2::ErrorCode::Owner => {
+                // Git has just said yes: safe.directory in a spelling that libgit2 does
+                // not know.
+                trust_git();
+                git2::Repository::open(&located.git_dir)
+            }
+            opened => opened,
+        };
+        let inner = inner.map_err(|error| unusable(&located.git_dir, &error))?;
+        Self::with(inner, located.worktree)
+    }
+
+    fn with(inner: git2::Repository, worktree: Option<PathBuf>) -> Result<Self, GitError> {
         let canonical = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        Ok(Self {
+        let mut repo = Self {
             git_dir: canonical(inner.path()),
             common_dir: canonical(inner.commondir()),
-            worktree: inner.workdir().map(canonical),
+            worktree: worktree.as_deref().map(canonical),
             durable: true,
+            config: OnceCell::new(),
             inner,
-        })
+        };
+        repo.durable = repo.config()?.bool("heddle.fsync")?.unwrap_or(true);
+        if repo.durable {
+            sync_what_libgit2_writes(&repo.inner)?;
+        }
+        Ok(repo)
+    }
+
+    /// The repository's configuration, as Git would answer.
+    ///
+    /// # Errors
+    /// [`GitError`] for configuration that cannot be read.
+    pub fn config(&self) -> Result<&Config, GitError> {
+        if let Some(config) = self.config.get() {
+            return Ok(config);
+        }
+        let config = Config::new(self.inner.config()?.snapshot()?, self.program())?;
+        Ok(self.config.get_or_init(|| config))
+    }
+
+    /// What HEAD is.
+    ///
+    /// # Errors
+    /// [`GitError::Library`].
+    pub fn head(&self) -> Result<Head, GitError> {
+        let head = self.inner.find_reference("HEAD")?;
+        match head.symbolic_target() {
+            Ok(Some(name)) => match self.inner.refname_to_id(name) {
+                Ok(oid) => Ok(Head::Branch { name: name.to_owned(), commit: commit_id(oid) }),
+                Err(error) if error.code() == git2::ErrorCode::NotFound => {
+                    Ok(Head::Unborn { branch: name.to_owned() })
+                }
+                Err(error) => Err(error.into()),
+            },
+            _ => match head.target() {
+                Some(oid) => Ok(Head::Detached { commit: commit_id(oid) }),
+                None => Err(GitError::Unborn),
+            },
+        }
+    }
+
+    /// Whether names that differ only in case are the same file here.
+    #[must_use]
+    pub fn case_insensitive(&self) -> bool {
+        let configured = self.config().and_then(|config| config.bool("core.ignorecase"));
+        configured.ok().flatten().unwrap_or(false)
+    }
+
+    /// Whether hooks are configured (`hook.<name>.command`, Git 2.54), beside those in files.
+    ///
+    /// # Errors
+    /// [`GitError::Library`].
+    pub(in crate::git) fn has_configured_hooks(&self) -> Result<bool, GitError> {
+        let config = self.inner.config()?;
+        let mut entries = config.entries(Some("^hook\\..*\\.command$"))?;
+        Ok(entries.next().is_some())
+    }
+
+    /// A remote whose fetch would overwrite `refs/heddle/`, as in a mirror clone.
+    ///
+    /// # Errors
+    /// [`GitError::Library`].
+    pub fn mirrors_heddle_refs(&self) -> Result<Option<String>, GitError> {
+        let remotes = self.inner.remotes()?;
+        let names: Vec<String> = remotes.iter().filter_map(|name| Some(name.ok()??.to_owned())).collect();
+        for name in names {
+            for value in self.config()?.get_all(&format!("remote.{name}.fetch"))? {
+                let spec = value.text.trim_start_matches('+');
+                let Some((_, to)) = spec.split_once(':') else { continue };
+                let covered = match to.split_once('*') {
+                    Some((before, _)) => {
+                        "refs/heddle/".starts_with(before) || before.starts_with("refs/heddle/")
+                    }
+                    None => to.starts_with("refs/heddle/"),
+                };
+                if covered {
+                    return Ok(Some(name));
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// The Git directory of this worktree.
@@ -77,10 +227,108 @@ impl Repo {
     /// [`GitError::RevNotFound`], [`GitError::RevAmbiguous`], [`GitError::RevNotACommit`];
     /// [`GitError::Unborn`] for `HEAD` before the first commit.
     pub fn resolve(&self, rev: &str) -> Result<Resolved, GitError> {
-        let object = self.raw().revparse_single(rev)?;
-        let commit = object.peel_to_commit()?;
+        let object = self.raw().revparse_single(rev).map_err(|error| match error.code() {
+            git2::ErrorCode::Ambiguous => GitError::RevAmbiguous { rev: rev.to_owned() },
+            git2::ErrorCode::UnbornBranch => GitError::Unborn,
+            _ if rev == "HEAD" && matches!(self.head(), Ok(Head::Unborn { .. })) => GitError::Unborn,
+            _ => GitError::RevNotFound { rev: rev.to_owned() },
+        })?;
+        let commit = object.peel_to_commit().map_err(|_| {
+            let kind =
+                object.peel(git2::ObjectType::Any).ok().and_then(|object| object.kind()).or(object.kind());
+            GitError::RevNotACommit {
+                rev: rev.to_owned(),
+                kind: kind.map_or("object", |kind| kind.str()).to_owned(),
+            }
+        })?;
         Ok(Resolved { commit: commit_id(commit.id()), tree: tree_id(commit.tree_id()) })
     }
+}
+
+/// Asks Git which repository it would use.
+fn locate(cwd: &Path) -> Result<Located, GitError> {
+    let mut command = Command::new("git");
+    // The environment as it is: it is what the question is about.
+    command
+        .args(["rev-parse", "--path-format=absolute", "--git-dir", "--is-inside-work-tree"])
+        .current_dir(cwd)
+        .env("LC_ALL", "C")
+        .stdin(Stdio::null());
+    let output = command.output().map_err(|source| match cwd.is_dir() {
+        true => GitError::Start { source },
+        false => GitError::NotARepository { path: cwd.to_owned() },
+    })?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        if said.contains("not a git repository") {
+            return Err(GitError::NotARepository { path: absolute(cwd) });
+        }
+        let reason = said.strip_prefix("fatal: ").unwrap_or(&said).to_owned();
+        return Err(GitError::Unusable { path: absolute(cwd), reason });
+    }
+    let git_dir = first_line(&output.stdout);
+    let inside = output.stdout.ends_with(b"true\n");
+    let worktree = if inside {
+        let mut command = Command::new("git");
+        command
+            .args(["rev-parse", "--path-format=absolute", "--show-toplevel"])
+            .current_dir(cwd)
+            .stdin(Stdio::null());
+        Some(first_line(&Program::run(&mut command, None)?))
+    } else {
+        None
+    };
+    Ok(Located { git_dir, worktree })
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
+}
+
+/// The first line of Git's answer as a path.
+fn first_line(output: &[u8]) -> PathBuf {
+    use std::os::unix::ffi::OsStrExt as _;
+    let line = output.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    std::ffi::OsStr::from_bytes(line).into()
+}
+
+/// A repository that Git opens and libgit2 does not.
+fn unusable(git_dir: &Path, error: &git2::Error) -> GitError {
+    let message = error.message();
+    let reason = if message.contains("refstorage") {
+        "its refs are in the reftable format, which git-heddle cannot read yet; 'git refs migrate --ref-format=files' \
+         converts it"
+            .to_owned()
+    } else if message.contains("objectformat") || message.contains("object format") {
+        "its objects are named by SHA-256, which git-heddle cannot read yet".to_owned()
+    } else {
+        message.to_owned()
+    };
+    GitError::Unusable { path: git_dir.to_owned(), reason }
+}
+
+/// Has libgit2 sync objects and refs before it reports them as written. It asks its
+/// configuration for that, when refs or objects are first used; the layer added here is a
+/// file without a name, so that nothing is left over.
+fn sync_what_libgit2_writes(repository: &git2::Repository) -> Result<(), GitError> {
+    use std::io::Write as _;
+    use std::os::fd::AsRawFd as _;
+    let path = Path::new("a temporary file");
+    let io = |source| GitError::Io { action: "write", path: path.to_owned(), source };
+    let mut file = tempfile::tempfile().map_err(io)?;
+    file.write_all(b"[core]\n\tfsyncObjectFiles = true\n").map_err(io)?;
+    let name = format!("/proc/self/fd/{}", file.as_raw_fd());
+    Ok(repository.config()?.add_file(Path::new(&name), git2::ConfigLevel::App, false)?)
+}
+
+/// Has libgit2 open a repository of another owner.
+#[expect(
+    unsafe_code,
+    reason = "libgit2's options are global; this one is set before any other thread exists"
+)]
+fn trust_git() {
+    // SAFETY: it sets one global flag; heddle opens repositories from one thread.
+    let _ = unsafe { git2::opts::set_verify_owner_validation(false) };
 }
 
 /// Our name for a commit that libgit2 names.

@@ -1,0 +1,70 @@
+//! Making a commit of a tree: message, trailers, signature.
+
+use super::program::Program;
+use super::{GitError, Repo};
+use crate::names::{CommitId, TreeId};
+
+/// `message` with `trailers` at its end, in the block of trailers that it ends with, if it
+/// does, else in a paragraph of their own: as `git interpret-trailers` would. A value's line
+/// breaks become spaces, so that no value can add a trailer.
+#[must_use]
+pub fn with_trailers(message: &str, trailers: &[(&str, String)]) -> String {
+    let message = message.trim_end();
+    let last = message.rsplit("\n\n").next().unwrap_or_default();
+    let has_subject_above = last.len() < message.len();
+    let in_block = has_subject_above && last.lines().all(is_trailer);
+    let mut text = format!("{message}\n{}", if in_block { "" } else { "\n" });
+    for (key, value) in trailers {
+        let value: String = value.split(|c: char| c.is_control()).collect::<Vec<_>>().join(" ");
+        text.push_str(&format!("{key}: {value}\n"));
+    }
+    text
+}
+
+/// Whether a line has the form of a trailer: a token of letters, digits and hyphens, then
+/// a colon and a space.
+fn is_trailer(line: &str) -> bool {
+    let token =
+        |token: &str| !token.is_empty() && token.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    line.split_once(": ").is_some_and(|(key, _)| token(key))
+}
+
+/// Commits `tree` on `parent`, by the user's git: it knows author, committer, encoding and
+/// key. Signed where `commit.gpgSign` says so, which `git commit-tree` does not look at.
+///
+/// # Errors
+/// [`GitError::Program`] with what Git says, such as that `user.name` is missing.
+pub fn commit(repo: &Repo, tree: &TreeId, parent: &CommitId, message: &str) -> Result<CommitId, GitError> {
+    let mut args = vec!["commit-tree", "-p", parent.as_str(), "-F", "-"];
+    if repo.config()?.bool("commit.gpgSign")?.unwrap_or(false) {
+        args.push("-S");
+    }
+    args.push(tree.as_str());
+    let output = Program::run(&mut repo.program().command(args), Some(message.as_bytes()))?;
+    let id = String::from_utf8_lossy(&output).trim().to_owned();
+    CommitId::parse(&id).map_err(|_| GitError::Program {
+        command: "commit-tree".to_owned(),
+        status: "exit status: 0".to_owned(),
+        stderr: format!("it printed no commit: {id}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trailers_join_a_block_that_is_there() {
+        let trailers = [("Heddle-Thread", "fix".to_owned())];
+        assert_eq!(with_trailers("Fix it\n", &trailers), "Fix it\n\nHeddle-Thread: fix\n");
+        let signed = "Fix it\n\nBody.\n\nSigned-off-by: A <a@b>";
+        assert_eq!(with_trailers(signed, &trailers), format!("{signed}\nHeddle-Thread: fix\n"));
+        assert_eq!(with_trailers("feat: it", &trailers), "feat: it\n\nHeddle-Thread: fix\n");
+    }
+
+    #[test]
+    fn a_value_cannot_add_a_trailer() {
+        let text = with_trailers("x", &[("Heddle-Agent", "a\nHeddle-Thread: b".to_owned())]);
+        assert_eq!(text, "x\n\nHeddle-Agent: a Heddle-Thread: b\n");
+    }
+}

@@ -1,0 +1,259 @@
+//! Configuration as `git config` would answer.
+//!
+//! libgit2 reads the files; what Git takes from the environment besides (`git -c`, that is
+//! `GIT_CONFIG_PARAMETERS`, and `GIT_CONFIG_COUNT`) is laid over it here, in Git's order.
+//! Where a file says `includeIf.hasconfig`, which libgit2 does not know, one
+//! `git config --list` decides for everything.
+
+use std::cell::OnceCell;
+
+use super::GitError;
+use super::program::Program;
+
+/// A configured value and where it was set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Value {
+    /// The value; a key without `=` is `true`.
+    pub text: String,
+    /// Where, as `git config --show-origin` would say.
+    pub origin: String,
+}
+
+/// The configuration of one repository.
+pub struct Config {
+    files: git2::Config,
+    program: Program,
+    /// Entries of the environment, in order: the last of a key wins.
+    overlay: Vec<(String, Value)>,
+    /// What Git itself says, where libgit2 could differ.
+    listed: OnceCell<Option<Vec<(String, Value)>>>,
+}
+
+impl Config {
+    /// The configuration in `files`, under what the environment says.
+    ///
+    /// # Errors
+    /// [`GitError::BadConfig`] for an environment that Git would refuse.
+    pub(in crate::git) fn new(files: git2::Config, program: Program) -> Result<Self, GitError> {
+        Ok(Self {
+            files,
+            program,
+            overlay: overlay(|name| std::env::var(name).ok())?,
+            listed: OnceCell::new(),
+        })
+    }
+
+    /// The last value of `key`.
+    ///
+    /// # Errors
+    /// [`GitError::Library`] for a file that cannot be parsed.
+    pub fn get(&self, key: &str) -> Result<Option<Value>, GitError> {
+        Ok(self.get_all(key)?.pop())
+    }
+
+    /// All values of `key`, in Git's order.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub fn get_all(&self, key: &str) -> Result<Vec<Value>, GitError> {
+        let wanted = canonical(key);
+        let of = |entries: &[(String, Value)]| -> Vec<Value> {
+            entries.iter().filter(|(key, _)| *key == wanted).map(|(_, value)| value.clone()).collect()
+        };
+        if let Some(listed) = self.listed()? {
+            return Ok(of(listed));
+        }
+        let mut values = Vec::new();
+        // A snapshot's single value is the last; only multi-valued keys need the walk.
+        let mut entries = self.files.multivar(&wanted, None)?;
+        while let Some(entry) = entries.next() {
+            let entry = entry?;
+            let text = if entry.has_value() {
+                String::from_utf8_lossy(entry.value_bytes()).into_owned()
+            } else {
+                "true".to_owned()
+            };
+            values.push(Value { text, origin: origin(entry.level()).to_owned() });
+        }
+        values.extend(of(&self.overlay));
+        Ok(values)
+    }
+
+    /// `key` as a boolean, in all of Git's spellings.
+    ///
+    /// # Errors
+    /// [`GitError::BadConfig`].
+    pub fn bool(&self, key: &str) -> Result<Option<bool>, GitError> {
+        let Some(value) = self.get(key)? else { return Ok(None) };
+        match git2::Config::parse_bool(value.text.as_str()) {
+            Ok(parsed) => Ok(Some(parsed)),
+            Err(_) => Err(value.bad(key, "a boolean is expected: true, false, yes, no, on, off, 1, 0")),
+        }
+    }
+
+    /// `key` as a number of bytes, with Git's suffixes `k`, `m` and `g`.
+    ///
+    /// # Errors
+    /// [`GitError::BadConfig`].
+    pub fn size(&self, key: &str) -> Result<Option<u64>, GitError> {
+        let Some(value) = self.get(key)? else { return Ok(None) };
+        let parsed =
+            git2::Config::parse_i64(value.text.as_str()).ok().and_then(|size| u64::try_from(size).ok());
+        match parsed {
+            Some(size) => Ok(Some(size)),
+            None => Err(value.bad(key, "a size in bytes is expected, with k, m or g after it if need be")),
+        }
+    }
+
+    /// Everything as Git lists it, if a condition that libgit2 does not know is in use.
+    fn listed(&self) -> Result<Option<&Vec<(String, Value)>>, GitError> {
+        if let Some(known) = self.listed.get() {
+            return Ok(known.as_ref());
+        }
+        let mut conditions = self.files.entries(Some("^includeif\\.hasconfig:"))?;
+        let listed = match conditions.next() {
+            None => None,
+            Some(_) => {
+                let mut command = self.program.command(["config", "--list", "-z", "--show-origin"]);
+                let output = Program::run(&mut command, None)?;
+                let text = String::from_utf8_lossy(&output).into_owned();
+                let mut fields = text.split('\0');
+                let mut entries = Vec::new();
+                while let (Some(origin), Some(entry)) = (fields.next(), fields.next()) {
+                    let (key, text) = entry.split_once('\n').unwrap_or((entry, "true"));
+                    entries
+                        .push((canonical(key), Value { text: text.to_owned(), origin: origin.to_owned() }));
+                }
+                Some(entries)
+            }
+        };
+        Ok(self.listed.get_or_init(|| listed).as_ref())
+    }
+}
+
+impl Value {
+    /// The error for a value that means nothing for `key`.
+    #[must_use]
+    pub fn bad(&self, key: &str, expected: &'static str) -> GitError {
+        GitError::BadConfig {
+            key: key.to_owned(),
+            value: self.text.clone(),
+            origin: self.origin.clone(),
+            expected,
+        }
+    }
+}
+
+/// Section and variable are case-insensitive, a subsection is not.
+fn canonical(key: &str) -> String {
+    match (key.split_once('.'), key.rsplit_once('.')) {
+        (Some((section, _)), Some((before, variable))) if before.len() > section.len() => {
+            format!("{}{}.{}", section.to_lowercase(), &before[section.len()..], variable.to_lowercase())
+        }
+        _ => key.to_lowercase(),
+    }
+}
+
+/// What libgit2 tells of where an entry was set.
+fn origin(level: git2::ConfigLevel) -> &'static str {
+    match level {
+        git2::ConfigLevel::System | git2::ConfigLevel::ProgramData => "system configuration",
+        git2::ConfigLevel::XDG | git2::ConfigLevel::Global => "global configuration",
+        git2::ConfigLevel::Local => "repository configuration",
+        git2::ConfigLevel::Worktree => "worktree configuration",
+        _ => "configuration",
+    }
+}
+
+/// The entries that the environment carries: `GIT_CONFIG_COUNT` first, then `git -c`.
+fn overlay(variable: impl Fn(&str) -> Option<String>) -> Result<Vec<(String, Value)>, GitError> {
+    let mut entries = Vec::new();
+    let bad = |key: &str, value: &str| GitError::BadConfig {
+        key: key.to_owned(),
+        value: value.to_owned(),
+        origin: "environment".to_owned(),
+        expected: "the environment is not as Git writes it",
+    };
+    if let Some(count) = variable("GIT_CONFIG_COUNT").filter(|count| !count.is_empty()) {
+        let number: usize = count.parse().map_err(|_| bad("GIT_CONFIG_COUNT", &count))?;
+        for at in 0..number {
+            let name = format!("GIT_CONFIG_KEY_{at}");
+            let key = variable(&name).ok_or_else(|| bad(&name, ""))?;
+            let name = format!("GIT_CONFIG_VALUE_{at}");
+            let text = variable(&name).ok_or_else(|| bad(&name, ""))?;
+            entries.push((canonical(&key), Value { text, origin: "command line".to_owned() }));
+        }
+    }
+    if let Some(parameters) = variable("GIT_CONFIG_PARAMETERS") {
+        let words = unquote(&parameters).ok_or_else(|| bad("GIT_CONFIG_PARAMETERS", &parameters))?;
+        for (key, text) in words {
+            entries.push((canonical(&key), Value { text, origin: "command line".to_owned() }));
+        }
+    }
+    Ok(entries)
+}
+
+/// Reads `'key'='value'` (today's form) and `'key=value'` (Git before 2.31), in the
+/// quoting of a shell: only `'\''` and `'\!'` occur inside.
+fn unquote(text: &str) -> Option<Vec<(String, String)>> {
+    let mut rest = text.trim_start();
+    let mut entries = Vec::new();
+    while !rest.is_empty() {
+        let (key, after) = quoted(rest)?;
+        let (entry, after) = match after.strip_prefix('=') {
+            Some(after) if after.starts_with('\'') => {
+                let (value, after) = quoted(after)?;
+                ((key, value), after)
+            }
+            Some(after) => ((key, "true".to_owned()), after),
+            None => {
+                let (key, value) = key.split_once('=').unwrap_or((&key, "true"));
+                ((key.to_owned(), value.to_owned()), after)
+            }
+        };
+        entries.push(entry);
+        rest = after.trim_start();
+    }
+    Some(entries)
+}
+
+/// One word in single quotes and what follows it.
+fn quoted(text: &str) -> Option<(String, &str)> {
+    let mut rest = text.strip_prefix('\'')?;
+    let mut word = String::new();
+    loop {
+        let end = rest.find('\'')?;
+        word.push_str(&rest[..end]);
+        rest = &rest[end + 1..];
+        let escaped = rest.strip_prefix('\\').and_then(|rest| {
+            let character = rest.chars().next().filter(|character| matches!(character, '\'' | '!'))?;
+            Some((character, rest[1..].strip_prefix('\'')?))
+        });
+        match escaped {
+            Some((character, after)) => {
+                word.push(character);
+                rest = after;
+            }
+            None => return Some((word, rest)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_forms_of_git_c_are_read() {
+        let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        assert_eq!(unquote("'a.b'='c d' 'e.f'="), Some(vec![pair("a.b", "c d"), pair("e.f", "true")]));
+        assert_eq!(unquote("'a.b=it'\\''s' 'c.d'"), Some(vec![pair("a.b", "it's"), pair("c.d", "true")]));
+        assert_eq!(unquote("a.b=c"), None);
+    }
+
+    #[test]
+    fn only_the_subsection_keeps_its_case() {
+        assert_eq!(canonical("Remote.Origin.URL"), "remote.Origin.url");
+        assert_eq!(canonical("Heddle.TTL"), "heddle.ttl");
+    }
+}

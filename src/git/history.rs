@@ -1,0 +1,120 @@
+//! What commits tell of their thread: the trailers that capture wrote.
+
+use super::{GitError, Repo};
+use crate::names::{CommitId, Generation, ThreadName};
+
+/// What a captured commit says of itself.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Trailers {
+    /// `Heddle-Thread`.
+    pub thread: Option<String>,
+    /// `Heddle-Session`.
+    pub session: Option<String>,
+    /// `Heddle-Generation`.
+    pub generation: Option<u64>,
+    /// `Heddle-Agent`.
+    pub agent: Option<String>,
+    /// `Heddle-Confidence`.
+    pub confidence: Option<f64>,
+}
+
+/// A commit of a thread.
+#[derive(Debug, Clone)]
+pub struct Commit {
+    /// Its id.
+    pub id: CommitId,
+    /// The first line of its message.
+    pub subject: String,
+    /// Its author's time, seconds since 1970.
+    pub author_time: i64,
+    /// What it says of itself.
+    pub trailers: Trailers,
+}
+
+impl Trailers {
+    /// Reads the trailers in the last paragraph of a message.
+    #[must_use]
+    pub fn parse(message: &str) -> Self {
+        let mut found = Self::default();
+        let last = message.trim_end().rsplit("\n\n").next().unwrap_or_default();
+        for line in last.lines() {
+            let Some((key, value)) = line.split_once(": ") else { continue };
+            let value = value.trim().to_owned();
+            match key {
+                "Heddle-Thread" => found.thread = Some(value),
+                "Heddle-Session" => found.session = Some(value),
+                "Heddle-Generation" => found.generation = value.parse().ok(),
+                "Heddle-Agent" => found.agent = Some(value),
+                "Heddle-Confidence" => found.confidence = value.parse().ok(),
+                _ => {}
+            }
+        }
+        found
+    }
+}
+
+impl Repo {
+    /// The generation in the trailers of `commit`, if it was captured on `thread`.
+    ///
+    /// # Errors
+    /// [`GitError::Library`] if the commit is missing.
+    pub fn generation_in_trailers(
+        &self,
+        commit: &CommitId,
+        thread: &ThreadName,
+    ) -> Result<Option<Generation>, GitError> {
+        let commit = self.raw().find_commit(git2::Oid::from_str(commit.as_str())?)?;
+        let trailers = Trailers::parse(&String::from_utf8_lossy(commit.message_bytes()));
+        let ours = trailers.thread.as_deref() == Some(thread.as_str());
+        Ok(trailers.generation.filter(|_| ours).and_then(|number| Generation::new(number).ok()))
+    }
+
+    /// The commits that are reachable from `tip` and not from `from`, newest first, at most
+    /// `limit`.
+    ///
+    /// # Errors
+    /// [`GitError::Library`].
+    pub fn commits(
+        &self,
+        from: Option<&CommitId>,
+        tip: &CommitId,
+        limit: usize,
+    ) -> Result<Vec<Commit>, GitError> {
+        let mut walk = self.raw().revwalk()?;
+        walk.push(git2::Oid::from_str(tip.as_str())?)?;
+        if let Some(from) = from {
+            walk.hide(git2::Oid::from_str(from.as_str())?)?;
+        }
+        walk.take(limit)
+            .map(|oid| {
+                let commit = self.raw().find_commit(oid?)?;
+                let message = String::from_utf8_lossy(commit.message_bytes()).into_owned();
+                Ok(Commit {
+                    id: super::repo::commit_id(commit.id()),
+                    subject: message.lines().next().unwrap_or_default().to_owned(),
+                    author_time: commit.author().when().seconds(),
+                    trailers: Trailers::parse(&message),
+                })
+            })
+            .collect()
+    }
+
+    /// How many commits `tip` has that `target` has not, and the other way round.
+    ///
+    /// # Errors
+    /// [`GitError::Library`].
+    pub fn ahead_behind(&self, tip: &CommitId, target: &CommitId) -> Result<(usize, usize), GitError> {
+        let (tip, target) = (git2::Oid::from_str(tip.as_str())?, git2::Oid::from_str(target.as_str())?);
+        Ok(self.raw().graph_ahead_behind(tip, target)?)
+    }
+
+    /// Whether `commit` comes after `ancestor` in history.
+    ///
+    /// # Errors
+    /// [`GitError::Library`].
+    pub fn descends_from(&self, commit: &CommitId, ancestor: &CommitId) -> Result<bool, GitError> {
+        let (commit, ancestor) =
+            (git2::Oid::from_str(commit.as_str())?, git2::Oid::from_str(ancestor.as_str())?);
+        Ok(self.raw().graph_descendant_of(commit, ancestor)?)
+    }
+}

@@ -1,0 +1,334 @@
+//! Refs: reading, comparing and swapping, listing, deleting.
+//!
+//! libgit2's reference transaction takes Git's own lock on a ref, and that is all it does:
+//! it takes no old value, accepts names that Git refuses, and misses a clash with a packed
+//! ref. [`LockedRef`] adds what is missing: the value is read again under the lock, and a
+//! name that does not exist yet is checked for others above and below it, packed ones
+//! included. There is no way to write a ref without saying what it was.
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::program::Program;
+use super::repo::commit_id;
+use super::{GitError, Repo};
+use crate::names::CommitId;
+use crate::store::journal::FileIdentity;
+
+/// What a ref must be for a write to happen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Expected {
+    /// It does not exist.
+    Absent,
+    /// It is at this commit.
+    Exactly(CommitId),
+}
+
+impl Expected {
+    /// Whether `actual` is as expected.
+    #[must_use]
+    pub fn is(&self, actual: Option<&CommitId>) -> bool {
+        match self {
+            Self::Absent => actual.is_none(),
+            Self::Exactly(commit) => actual == Some(commit),
+        }
+    }
+}
+
+/// A ref under Git's own lock. Dropping it unlocks the ref unchanged.
+#[must_use = "the ref is unlocked when this value is dropped"]
+pub struct LockedRef<'repo> {
+    repo: &'repo Repo,
+    transaction: git2::Transaction<'repo>,
+    name: String,
+    current: Option<CommitId>,
+    identity: FileIdentity,
+}
+
+impl Repo {
+    /// The commit that the ref `name` is at.
+    ///
+    /// # Errors
+    /// [`GitError::Unusable`] for a symbolic ref or one that is no commit's.
+    pub fn read_ref(&self, name: &str) -> Result<Option<CommitId>, GitError> {
+        match self.raw().find_reference(name) {
+            Ok(found) => match found.target() {
+                Some(target) => Ok(Some(commit_id(target))),
+                None => Err(GitError::Unusable {
+                    path: self.common_dir().to_owned(),
+                    reason: format!("ref '{name}' is symbolic, which no thread is"),
+                }),
+            },
+            Err(error) if error.code() == git2::ErrorCode::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// All refs below `prefix`, which ends in `/`, sorted by name, with their commits.
+    ///
+    /// # Errors
+    /// [`GitError::Library`].
+    pub fn list_refs(&self, prefix: &str) -> Result<Vec<(String, CommitId)>, GitError> {
+        let mut found = Vec::new();
+        for reference in self.raw().references_glob(&format!("{prefix}*"))? {
+            let reference = reference?;
+            if let (Ok(name), Some(target)) = (reference.name(), reference.target()) {
+                found.push((name.to_owned(), commit_id(target)));
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    /// Takes Git's own lock on the ref `name`, waiting at most `timeout` for another
+    /// holder, and checks that it can exist.
+    ///
+    /// # Errors
+    /// [`GitError::RefLocked`] after the time limit; [`GitError::RefClash`] if the ref does
+    /// not exist and another above or below it does.
+    pub fn lock_ref(&self, name: &str, timeout: Duration) -> Result<LockedRef<'_>, GitError> {
+        let lock = self.common_dir().join(format!("{name}.lock"));
+        let deadline = Instant::now() + timeout;
+        let transaction = loop {
+            let mut transaction = self.raw().transaction()?;
+            match transaction.lock_ref(name) {
+                Ok(()) => break transaction,
+                Err(error) if error.code() != git2::ErrorCode::Locked => {
+                    return match self.clash(name)? {
+                        Some(existing) => Err(GitError::RefClash { name: name.to_owned(), existing }),
+                        None => Err(error.into()),
+                    };
+                }
+                Err(_) if Instant::now() >= deadline => {
+                    return Err(GitError::RefLocked { name: name.to_owned(), lock });
+                }
+                Err(_) => std::thread::sleep(Duration::from_millis(3)),
+            }
+        };
+        let Some(identity) = FileIdentity::of(&lock) else {
+            return Err(GitError::RefLocked { name: name.to_owned(), lock });
+        };
+        let current = self.read_ref(name)?;
+        if current.is_none()
+            && let Some(existing) = self.clash(name)?
+        {
+            return Err(GitError::RefClash { name: name.to_owned(), existing });
+        }
+        Ok(LockedRef { repo: self, transaction, name: name.to_owned(), current, identity })
+    }
+
+    /// Deletes the ref `name` if it is at `expected`, by the git program: libgit2 rewrites
+    /// packed-refs from a stale copy.
+    ///
+    /// # Errors
+    /// [`GitError::Program`] if it is elsewhere or locked.
+    pub fn delete_ref(&self, name: &str, expected: &CommitId) -> Result<(), GitError> {
+        let input = format!("delete {name}\0{expected}\0");
+        let mut command = self.program().command(["update-ref", "--stdin", "-z"]);
+        Program::run(&mut command, Some(input.as_bytes())).map(drop)
+    }
+
+    /// A ref above or below `name`, loose or packed, that keeps it from existing.
+    fn clash(&self, name: &str) -> Result<Option<String>, GitError> {
+        for (at, _) in name.match_indices('/') {
+            let above = &name[..at];
+            if above.matches('/').count() >= 2 && self.raw().find_reference(above).is_ok() {
+                return Ok(Some(above.to_owned()));
+            }
+        }
+        let folder = self.common_dir().join(name);
+        if let Some(file) = first_file(&folder) {
+            let below = file.strip_prefix(self.common_dir()).unwrap_or(&file);
+            return Ok(Some(below.to_string_lossy().into_owned()));
+        }
+        packed_below(&self.common_dir().join("packed-refs"), &format!("{name}/"))
+    }
+}
+
+/// Some file below `folder` that is no lock; empty folders are what deleted refs leave.
+fn first_file(folder: &Path) -> Option<std::path::PathBuf> {
+    for entry in fs::read_dir(folder).ok()?.flatten() {
+        let path = entry.path();
+        let kind = entry.file_type().ok()?;
+        if kind.is_dir() {
+            if let Some(found) = first_file(&path) {
+                return Some(found);
+            }
+        } else if path.extension().is_none_or(|extension| extension != "lock") {
+            return Some(path);
+        }
+    }
+    None
+}
+
+/// The first packed ref whose name begins with `prefix`, found by bisection, so that its
+/// cost does not grow with the number of refs.
+fn packed_below(path: &Path, prefix: &str) -> Result<Option<String>, GitError> {
+    let io = |source| GitError::Io { action: "read", path: path.to_owned(), source };
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(io(error)),
+    };
+    let size = file.metadata().map_err(io)?.len();
+    let mut header = vec![0u8; 256.min(usize::try_from(size).unwrap_or(256))];
+    file.read_exact_at(&mut header, 0).map_err(io)?;
+    let header = header.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let sorted = header.starts_with(b"#") && String::from_utf8_lossy(header).contains(" sorted");
+    if !sorted {
+        let text = fs::read(path).map_err(io)?;
+        let mut names = text.split(|byte| *byte == b'\n').filter_map(ref_name);
+        return Ok(names.find(|name| name.starts_with(prefix.as_bytes())).map(lossy));
+    }
+    // Invariant: every line that starts before `low` is below `prefix`; every line that
+    // starts at or after `high` is not.
+    let (mut low, mut high) = (header.len() as u64 + 1, size);
+    let mut found = None;
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let (start, line) = line_from(&file, middle, low, size).map_err(io)?;
+        match ref_name(&line) {
+            Some(name) if start < high => {
+                if name < prefix.as_bytes() {
+                    low = start + line.len() as u64 + 1;
+                } else {
+                    if name.starts_with(prefix.as_bytes()) {
+                        found = Some(lossy(name));
+                    }
+                    if start == high || middle == low {
+                        high = low;
+                    } else {
+                        high = middle;
+                    }
+                }
+            }
+            // No ref starts between `middle` and `high`.
+            _ if middle == low => break,
+            _ => high = middle,
+        }
+    }
+    Ok(found)
+}
+
+fn lossy(name: &[u8]) -> String {
+    String::from_utf8_lossy(name).into_owned()
+}
+
+/// The name in a line of packed-refs; `None` for a peeled id or a comment.
+fn ref_name(line: &[u8]) -> Option<&[u8]> {
+    let space = line.iter().position(|byte| *byte == b' ')?;
+    (!matches!(line.first(), Some(b'#' | b'^'))).then(|| &line[space + 1..])
+}
+
+/// The first line with a ref that starts at or after `at`; a line starts at `floor`.
+fn line_from(file: &File, at: u64, floor: u64, size: u64) -> std::io::Result<(u64, Vec<u8>)> {
+    let mut start = if at > floor { at - 1 } else { at };
+    let mut text = Vec::new();
+    let mut skip_first = at > floor;
+    loop {
+        let mut chunk = vec![0u8; 512.min(usize::try_from(size - start - text.len() as u64).unwrap_or(512))];
+        file.read_exact_at(&mut chunk, start + text.len() as u64)?;
+        let ended = chunk.is_empty();
+        text.extend(chunk);
+        while let Some(end) = text.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = text.drain(..=end).take(end).collect();
+            let begun = start;
+            start += end as u64 + 1;
+            if !std::mem::take(&mut skip_first) && ref_name(&line).is_some() {
+                return Ok((begun, line));
+            }
+        }
+        if ended {
+            return Ok((size, Vec::new()));
+        }
+    }
+}
+
+impl LockedRef<'_> {
+    /// The ref's full name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What the ref is at, read under the lock.
+    #[must_use]
+    pub fn current(&self) -> Option<&CommitId> {
+        self.current.as_ref()
+    }
+
+    /// Which file the lock is: the proof that it is ours if we die.
+    #[must_use]
+    pub fn identity(&self) -> FileIdentity {
+        self.identity
+    }
+
+    /// Compares the ref with `expected`.
+    ///
+    /// # Errors
+    /// [`GitError::RefMoved`] if it is elsewhere.
+    pub fn check(&self, expected: &Expected) -> Result<(), GitError> {
+        if expected.is(self.current.as_ref()) {
+            return Ok(());
+        }
+        Err(GitError::RefMoved {
+            name: self.name.clone(),
+            expected: match expected {
+                Expected::Absent => None,
+                Expected::Exactly(commit) => Some(commit.clone()),
+            },
+            actual: self.current.clone(),
+        })
+    }
+
+    /// Compares the ref with `expected`, moves it to `new` with a line in its reflog, and
+    /// unlocks it. The reflog is made if it does not exist.
+    ///
+    /// # Errors
+    /// [`GitError::RefMoved`] if it is not at `expected`: nothing is written.
+    pub fn swap(mut self, expected: &Expected, new: &CommitId, message: &str) -> Result<(), GitError> {
+        self.check(expected)?;
+        self.repo.raw().reference_ensure_log(&self.name)?;
+        let oid = git2::Oid::from_str(new.as_str())?;
+        // A reflog's lines cannot hold a newline.
+        let message = message.replace(['\n', '\r'], " ");
+        let who = self
+            .repo
+            .raw()
+            .signature()
+            .or_else(|_| git2::Signature::now("git-heddle", "git-heddle@localhost"))?;
+        self.transaction.set_target(&self.name, oid, Some(&who), &message)?;
+        self.transaction.commit()?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packed_refs_below_a_name_are_found_by_bisection() {
+        let file = tempfile::NamedTempFile::new().expect("temporary file");
+        let mut text = String::from("# pack-refs with: peeled fully-peeled sorted \n");
+        for number in 0..500 {
+            let id = "a".repeat(40);
+            text.push_str(&format!("{id} refs/heddle/threads/t{number:04}/x\n"));
+            if number % 3 == 0 {
+                text.push_str(&format!("^{id}\n"));
+            }
+        }
+        fs::write(file.path(), text).expect("write");
+        let find =
+            |name: &str| packed_below(file.path(), &format!("refs/heddle/threads/{name}/")).expect("read");
+        for number in 0..500 {
+            let name = format!("t{number:04}");
+            assert_eq!(find(&name), Some(format!("refs/heddle/threads/{name}/x")));
+            assert_eq!(find(&format!("{name}a")), None);
+        }
+        assert_eq!(find("a"), None);
+        assert_eq!(find("z"), None);
+    }
+}

@@ -1,0 +1,369 @@
+//! Staging a worktree into a private index, and running the user's hooks on it.
+//!
+//! The user's own index, HEAD and files are never touched. Everything happens in a scratch
+//! folder below the worktree's own Git directory:
+//!
+//! - `index`: a copy of the session's last index or of the worktree's own, with the source's
+//!   modification time. Git tells by that time which entries it must compare by content; a
+//!   copy with a younger one would let an edit of the same size within one second go unseen.
+//!   `git read-tree -i -m` then moves it to the tip and keeps what it knows of the files.
+//! - a Git directory for hooks: HEAD detached at the tip, everything else shared, so that
+//!   `git diff --cached` in a hook shows this capture and nothing else, and a hook that runs
+//!   `git add` is heard.
+//!
+//! A process that dies leaves its scratch folder. It is locked while its process lives, so
+//! the next capture in this worktree knows which to remove.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::program::Program;
+use super::{GitError, Repo};
+use crate::names::{CommitId, TreeId};
+
+const PREFIX: &str = "heddle-scratch-";
+
+/// What a capture takes at most.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// The largest new file, in bytes; 0 is no limit.
+    pub max_new_file_size: u64,
+}
+
+/// A capture in the making.
+pub struct Staging<'a> {
+    repo: &'a Repo,
+    worktree: PathBuf,
+    scratch: tempfile::TempDir,
+    _alive: File,
+    tip: CommitId,
+}
+
+/// What keeps this worktree from being captured: an operation in progress or conflicts.
+///
+/// # Errors
+/// [`GitError::Library`] if the index cannot be read.
+pub fn state_fault(repo: &Repo) -> Result<Option<String>, GitError> {
+    let doing = match repo.raw().state() {
+        git2::RepositoryState::Clean => None,
+        git2::RepositoryState::Merge => Some("a merge"),
+        git2::RepositoryState::Revert | git2::RepositoryState::RevertSequence => Some("a revert"),
+        git2::RepositoryState::CherryPick | git2::RepositoryState::CherryPickSequence => {
+            Some("a cherry-pick")
+        }
+        git2::RepositoryState::Bisect => Some("a bisect"),
+        git2::RepositoryState::ApplyMailbox => Some("a 'git am'"),
+        _ => Some("a rebase"),
+    };
+    if let Some(doing) = doing {
+        return Ok(Some(format!("{doing} is in progress in this worktree")));
+    }
+    // `git ls-files -u` reads every kind of index, which libgit2 does not.
+    let output = Program::run(&mut repo.program().command(["ls-files", "-u", "-z"]), None)?;
+    let mut paths: Vec<String> = output
+        .split(|byte| *byte == 0)
+        .filter_map(|entry| entry.splitn(2, |byte| *byte == b'\t').nth(1))
+        .map(|path| String::from_utf8_lossy(path).into_owned())
+        .collect();
+    paths.dedup();
+    Ok((!paths.is_empty()).then(|| format!("the index has unmerged paths: {}", paths.join(", "))))
+}
+
+impl<'a> Staging<'a> {
+    /// Makes the private index, at `tip`.
+    ///
+    /// # Errors
+    /// [`GitError::Bare`]; [`GitError::Io`]; [`GitError::Program`].
+    pub fn begin(repo: &'a Repo, tip: &CommitId, cached_index: Option<&Path>) -> Result<Self, GitError> {
+        let Some(worktree) = repo.worktree() else {
+            return Err(GitError::Bare { path: repo.git_dir().to_owned() });
+        };
+        remove_abandoned(repo.git_dir());
+        let scratch = tempfile::Builder::new()
+            .prefix(PREFIX)
+            .tempdir_in(repo.git_dir())
+            .map_err(io_error("write", repo.git_dir()))?;
+        let lock = scratch.path().join("alive");
+        let alive = File::create(&lock).map_err(io_error("write", &lock))?;
+        alive.try_lock().map_err(|error| io_error("lock", &lock)(error.into()))?;
+        let staging = Self { repo, worktree: worktree.to_owned(), scratch, _alive: alive, tip: tip.clone() };
+        staging.lay_out()?;
+        let sources = [cached_index.map(Path::to_owned), Some(staging.own_index()?)];
+        for source in sources.into_iter().flatten() {
+            if staging.seed_from(&source)? {
+                return Ok(staging);
+            }
+        }
+        staging.rebuild()?;
+        Ok(staging)
+    }
+
+    /// The private index.
+    fn index(&self) -> PathBuf {
+        self.scratch.path().join("index")
+    }
+
+    /// The worktree's own index.
+    fn own_index(&self) -> Result<PathBuf, GitError> {
+        Ok(self.repo.git_dir().join("index"))
+    }
+
+    /// A git command on the private index.
+    fn git<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
+        let mut command = self.repo.program().command(args);
+        command.env("GIT_INDEX_FILE", self.index());
+        command
+    }
+
+    /// The Git directory that hooks see: HEAD at the tip, the rest shared.
+    fn lay_out(&self) -> Result<(), GitError> {
+        let write = |name: &str, text: &[u8]| {
+            let path = self.scratch.path().join(name);
+            fs::write(&path, text).map_err(io_error("write", &path))
+        };
+        write("HEAD", format!("{}\n", self.tip).as_bytes())?;
+        let mut common = self.repo.common_dir().as_os_str().as_bytes().to_vec();
+        common.push(b'\n');
+        write("commondir", &common)?;
+        let mut dot_git = self.worktree.join(".git").into_os_string().into_encoded_bytes();
+        dot_git.push(b'\n');
+        write("gitdir", &dot_git)?;
+        for name in ["config.worktree", "info/sparse-checkout"] {
+            let from = self.repo.git_dir().join(name);
+            if from.is_file() {
+                let to = self.scratch.path().join(name);
+                if let Some(folder) = to.parent() {
+                    fs::create_dir_all(folder).map_err(io_error("write", folder))?;
+                }
+                fs::copy(&from, &to).map_err(io_error("write", &to))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies `source` with its time and moves the copy to the tip; false if there is
+    /// nothing to copy or it cannot be used, such as a cache whose objects are gone.
+    fn seed_from(&self, source: &Path) -> Result<bool, GitError> {
+        let to = self.index();
+        let meta = match fs::metadata(source) {
+            Ok(meta) if meta.is_file() && meta.len() > 0 => meta,
+            _ => return Ok(false),
+        };
+        fs::copy(source, &to).map_err(io_error("write", &to))?;
+        let modified = meta.modified().map_err(io_error("read", source))?;
+        let file = File::options().write(true).open(&to).map_err(io_error("write", &to))?;
+        file.set_modified(modified).map_err(io_error("write", &to))?;
+        // A split index names its other half by a file beside it.
+        for shared in shared_halves(source) {
+            if let Some(name) = shared.file_name() {
+                let _ = fs::copy(&shared, self.scratch.path().join(name));
+            }
+        }
+        let mut command = self.git(["read-tree", "-i", "-m", self.tip.as_str()]);
+        if Program::output(&mut command, None)?.status.success() {
+            return Ok(true);
+        }
+        let _ = fs::remove_file(&to);
+        Ok(false)
+    }
+
+    /// Makes the private index anew from the tip.
+    fn rebuild(&self) -> Result<(), GitError> {
+        let _ = fs::remove_file(self.index());
+        Program::run(&mut self.git(["read-tree", self.tip.as_str()]), None).map(drop)
+    }
+
+    /// Stages the whole worktree, or what `pathspec` names: those paths as they are in the
+    /// worktree, everything else as it is at the tip.
+    ///
+    /// Returns what the caller should know.
+    ///
+    /// # Errors
+    /// [`GitError::Program`] in Git's words, such as for a path that matches nothing;
+    /// [`GitError::TooLarge`] and [`GitError::EmbeddedRepository`] naming the files.
+    pub fn stage(
+        &mut self,
+        pathspec: &[OsString],
+        cwd: &Path,
+        limits: &Limits,
+    ) -> Result<Vec<String>, GitError> {
+        let mut command = self.git(["-c", "advice.addEmbeddedRepo=false", "add", "-A"]);
+        if !pathspec.is_empty() {
+            command.arg("--").args(pathspec).current_dir(cwd);
+        }
+        let output = Program::output(&mut command, None)?;
+        if !output.status.success() {
+            // An index whose objects were collected is a cache that went stale.
+            self.rebuild()?;
+            let mut again = self.git(["-c", "advice.addEmbeddedRepo=false", "add", "-A"]);
+            if !pathspec.is_empty() {
+                again.arg("--").args(pathspec).current_dir(cwd);
+            }
+            Program::run(&mut again, None)?;
+        }
+        self.refuse_new(limits)?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        Ok(said.lines().filter_map(|line| line.strip_prefix("warning: ")).map(str::to_owned).collect())
+    }
+
+    /// Refuses what should not come in by accident.
+    fn refuse_new(&self, limits: &Limits) -> Result<(), GitError> {
+        let args = [
+            "diff-index",
+            "--cached",
+            "--diff-filter=A",
+            "--raw",
+            "--no-renames",
+            "-z",
+            self.tip.as_str(),
+            "--",
+        ];
+        let output = Program::run(&mut self.git(args), None)?;
+        let mut fields = output.split(|byte| *byte == 0);
+        let (mut large, mut embedded) = (Vec::new(), Vec::new());
+        while let (Some(about), Some(path)) = (fields.next(), fields.next()) {
+            let shown = String::from_utf8_lossy(path).into_owned();
+            if about.split(|byte| *byte == b' ').nth(1) == Some(b"160000") {
+                embedded.push(shown);
+                continue;
+            }
+            let meta = fs::symlink_metadata(self.worktree.join(OsStr::from_bytes(path)));
+            let size = meta.map_or(0, |meta| meta.len());
+            if limits.max_new_file_size > 0 && size > limits.max_new_file_size {
+                large.push(format!("{shown} ({size} bytes)"));
+            }
+        }
+        if !embedded.is_empty() {
+            return Err(GitError::EmbeddedRepository { paths: embedded.join(", ") });
+        }
+        if !large.is_empty() {
+            return Err(GitError::TooLarge { paths: large.join(", "), limit: limits.max_new_file_size });
+        }
+        Ok(())
+    }
+
+    /// The tree of the private index.
+    ///
+    /// # Errors
+    /// [`GitError::Program`].
+    pub fn write_tree(&mut self) -> Result<TreeId, GitError> {
+        let output = Program::run(&mut self.git(["write-tree"]), None)?;
+        let id = String::from_utf8_lossy(&output).trim().to_owned();
+        TreeId::parse(&id).map_err(|_| GitError::Program {
+            command: "write-tree".to_owned(),
+            status: "exit status: 0".to_owned(),
+            stderr: format!("it printed no tree: {id}"),
+        })
+    }
+
+    /// Runs the user's `pre-commit` hook; whether there is one, and so whether the index may
+    /// have changed.
+    ///
+    /// # Errors
+    /// [`GitError::Hook`] if it refuses.
+    pub fn run_pre_commit(&self) -> Result<bool, GitError> {
+        self.run_hook("pre-commit", &[])
+    }
+
+    /// Runs the user's `commit-msg` hook on `message`; the message that it leaves.
+    ///
+    /// # Errors
+    /// [`GitError::Hook`] if it refuses.
+    pub fn run_commit_msg(&self, message: &str) -> Result<String, GitError> {
+        let path = self.scratch.path().join("COMMIT_EDITMSG");
+        fs::write(&path, message).map_err(io_error("write", &path))?;
+        if self.run_hook("commit-msg", &[path.as_os_str()])? {
+            let text = fs::read(&path).map_err(io_error("read", &path))?;
+            return Ok(String::from_utf8_lossy(&text).into_owned());
+        }
+        Ok(message.to_owned())
+    }
+
+    fn run_hook(&self, name: &'static str, args: &[&OsStr]) -> Result<bool, GitError> {
+        if !self.has_hook(name)? {
+            return Ok(false);
+        }
+        let mut command = self.git(["hook", "run", "--ignore-missing", name]);
+        if !args.is_empty() {
+            command.arg("--").args(args);
+        }
+        command.env("GIT_DIR", self.scratch.path()).env("GIT_EDITOR", ":").stdin(Stdio::null());
+        let output = Program::output(&mut command, None)?;
+        let mut said = output.stdout;
+        said.extend_from_slice(&output.stderr);
+        let said = String::from_utf8_lossy(&said).trim().to_owned();
+        if output.status.success() {
+            return Ok(true);
+        }
+        Err(GitError::Hook { name, status: output.status.to_string(), said })
+    }
+
+    /// Whether the user has such a hook: a file where Git looks, or one from configuration.
+    fn has_hook(&self, name: &str) -> Result<bool, GitError> {
+        let config = self.repo.config()?;
+        let folder = match config.get("core.hooksPath")? {
+            None => self.repo.common_dir().join("hooks"),
+            // A relative path is relative to where hooks run; `~` is the user's home.
+            Some(value) => match value.text.strip_prefix("~/") {
+                Some(below) => std::env::home_dir().unwrap_or_default().join(below),
+                None => self.worktree.join(value.text),
+            },
+        };
+        Ok(folder.join(name).exists() || self.repo.has_configured_hooks()?)
+    }
+
+    /// Commits `tree` on `parent`.
+    ///
+    /// # Errors
+    /// As [`super::commit::commit`].
+    pub fn commit(&self, tree: &TreeId, parent: &CommitId, message: &str) -> Result<CommitId, GitError> {
+        super::commit::commit(self.repo, tree, parent, message)
+    }
+
+    /// Keeps the private index at `to`, for the next capture of the session; with its own
+    /// modification time, since it is renamed.
+    ///
+    /// # Errors
+    /// [`GitError::Io`].
+    pub fn keep_index(&self, to: &Path) -> Result<(), GitError> {
+        // A half of a split index is of no use without the other.
+        if !shared_halves(&self.index()).is_empty() {
+            return Ok(());
+        }
+        fs::rename(self.index(), to).map_err(io_error("write", to))
+    }
+}
+
+/// The shared halves of split indexes beside `index`.
+fn shared_halves(index: &Path) -> Vec<PathBuf> {
+    let Some(entries) = index.parent().and_then(|folder| fs::read_dir(folder).ok()) else {
+        return Vec::new();
+    };
+    let is_half =
+        |path: &PathBuf| path.file_name().is_some_and(|name| name.as_bytes().starts_with(b"sharedindex."));
+    entries.flatten().map(|entry| entry.path()).filter(is_half).collect()
+}
+
+/// Removes the scratch folders of processes that are gone: their lock is free.
+fn remove_abandoned(git_dir: &Path) {
+    for entry in fs::read_dir(git_dir).into_iter().flatten().flatten() {
+        if !entry.file_name().as_bytes().starts_with(PREFIX.as_bytes()) {
+            continue;
+        }
+        // One that has no lock file yet is being made by a capture of this worktree, which
+        // its lock excludes, or was left before it came to that.
+        let lock = File::open(entry.path().join("alive"));
+        if lock.is_err() || lock.is_ok_and(|lock| lock.try_lock_shared().is_ok()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> GitError {
+    let path = path.to_owned();
+    move |source| GitError::Io { action, path, source }
+}
