@@ -1,0 +1,163 @@
+//! Session records on disk.
+//!
+//! Records are written only under their thread's lock, and read by anybody. An ended record
+//! is written to `ended/` before it leaves `agents/`, so a reader that looks at `agents/`
+//! first and `ended/` second finds every session in at least one; of two, the ended counts.
+
+use std::fs::File;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use super::session::{Session, Status, VERSION};
+use crate::names::SessionId;
+use crate::platform;
+use crate::store::atomic_file::{self, Durability, no_follow};
+use crate::store::{Layout, StoreError};
+
+const WHAT: &str = "session record";
+
+/// The records of one repository.
+#[derive(Debug, Clone)]
+pub struct Registry {
+    layout: Layout,
+    durability: Durability,
+}
+
+impl Registry {
+    /// The records below `layout`.
+    #[must_use]
+    pub fn new(layout: Layout, durability: Durability) -> Self {
+        Self { layout, durability }
+    }
+
+    /// Reads a session, ended or not.
+    ///
+    /// # Errors
+    /// [`StoreError`] if its record is there and cannot be understood.
+    pub fn read(&self, id: &SessionId) -> Result<Option<Session>, StoreError> {
+        let live = atomic_file::read_record::<Session>(WHAT, &self.layout.session(id), VERSION);
+        if let Some(ended) = atomic_file::read_record(WHAT, &self.layout.ended_session(id), VERSION)? {
+            return Ok(Some(ended));
+        }
+        live
+    }
+
+    /// Reads a session that has not ended: one file, for the common case.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_live_first(&self, id: &SessionId) -> Result<Option<Session>, StoreError> {
+        match atomic_file::read_record::<Session>(WHAT, &self.layout.session(id), VERSION)? {
+            Some(live) if !self.layout.ended_session(id).exists() => Ok(Some(live)),
+            _ => self.read(id),
+        }
+    }
+
+    /// Writes a live session's record. Under the thread's lock only.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn write(&self, session: &Session) -> Result<(), StoreError> {
+        let path = self.layout.session(&session.session_id);
+        atomic_file::replace(&path, &atomic_file::to_bytes(WHAT, &path, session)?, self.durability)
+    }
+
+    /// Moves a session to its final state. Under the thread's lock only; may be repeated.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn end(&self, session: &Session) -> Result<(), StoreError> {
+        let path = self.layout.ended_session(&session.session_id);
+        atomic_file::replace(&path, &atomic_file::to_bytes(WHAT, &path, session)?, self.durability)?;
+        self.forget_live(&session.session_id)
+    }
+
+    /// Removes what a live session has on disk. Under the thread's lock only.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn forget_live(&self, id: &SessionId) -> Result<(), StoreError> {
+        let record = self.layout.session(id);
+        atomic_file::remove(&record)?;
+        atomic_file::remove(&atomic_file::sibling(&record))?;
+        atomic_file::remove(&self.layout.live(id))?;
+        atomic_file::remove(&self.layout.index_cache(id))
+    }
+
+    /// Whether a command acts for the session right now.
+    #[must_use]
+    pub fn is_present(&self, id: &SessionId) -> bool {
+        File::open(self.layout.live(id)).is_ok_and(|file| platform::is_present(&file).unwrap_or(false))
+    }
+
+    /// Marks this process as acting for the session for as long as the value lives. Where
+    /// that cannot be done (a read-only repository), the lease alone speaks for it.
+    #[must_use]
+    pub fn hold_present(&self, id: &SessionId, create: bool) -> Option<File> {
+        let file = no_follow().read(true).write(true).create(create).open(self.layout.live(id)).ok()?;
+        platform::hold_present(&file).ok()?;
+        Some(file)
+    }
+
+    /// The ids of the sessions that have not ended, by their files' names.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn live_ids(&self) -> Result<Vec<SessionId>, StoreError> {
+        ids_in(&self.layout.agents())
+    }
+
+    /// The ids of the sessions that have ended and were not pruned.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn ended_ids(&self) -> Result<Vec<SessionId>, StoreError> {
+        ids_in(&self.layout.ended())
+    }
+
+    /// Removes finished sessions that ended longer ago than `retention`, at most once a
+    /// day, so that the cost of ending a session does not grow with those that ended.
+    pub fn prune(&self, retention: Duration, now: SystemTime) {
+        let older = |path: &Path, than: Duration| {
+            let modified = std::fs::metadata(path).and_then(|meta| meta.modified());
+            modified.is_ok_and(|modified| now.duration_since(modified).is_ok_and(|age| age > than))
+        };
+        let marker = self.layout.pruned();
+        if marker.exists() && !older(&marker, Duration::from_secs(24 * 3600)) {
+            return;
+        }
+        // The marker first: of many processes that come by, few then walk the folder.
+        if std::fs::write(&marker, b"").is_err() {
+            return;
+        }
+        for id in self.ended_ids().unwrap_or_default() {
+            let path = self.layout.ended_session(&id);
+            if older(&path, retention) {
+                let _ = std::fs::remove_file(path);
+            }
+        }
+    }
+}
+
+/// The session ids that have a record in `folder`, oldest first.
+fn ids_in(folder: &Path) -> Result<Vec<SessionId>, StoreError> {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(StoreError::io("read", folder)(error)),
+    };
+    let mut ids: Vec<SessionId> = entries
+        .flatten()
+        .filter_map(|entry| SessionId::parse(entry.file_name().to_str()?.strip_suffix(".json")?).ok())
+        .collect();
+    ids.sort();
+    Ok(ids)
+}
+
+/// A session that ends now.
+#[must_use]
+pub fn ended(mut session: Session, status: Status, at: chrono::DateTime<chrono::Utc>) -> Session {
+    session.status = status;
+    session.completed_at = Some(at);
+    session
+}

@@ -1,0 +1,159 @@
+//! A thread under its lock.
+
+use super::record::ThreadRecord;
+use super::recover::recover;
+use crate::context::Context;
+use crate::error::Error;
+use crate::git::GitError;
+use crate::git::refs::LockedRef;
+use crate::names::{CommitId, SessionId, ThreadName};
+use crate::session::liveness::{Liveness, judge};
+use crate::session::{Session, SessionError};
+use crate::store::events::{self, Event};
+use crate::store::lock::{FileLock, Terms};
+use crate::store::{StoreError, atomic_file};
+
+/// A thread whose lock this process holds, recovered and with its record read.
+#[must_use = "the lock is released when this value is dropped"]
+pub struct LockedThread<'a> {
+    pub(super) context: &'a Context<'a>,
+    pub(super) name: ThreadName,
+    pub(super) record: Option<ThreadRecord>,
+    _lock: FileLock,
+}
+
+/// The session that a thread's record names.
+#[derive(Debug)]
+pub struct Owner {
+    /// Its id.
+    pub id: SessionId,
+    /// Its record; `None` where that is unreadable.
+    pub session: Option<Session>,
+    /// Whether it lives. An unreadable record means unknown, never dead.
+    pub liveness: Liveness,
+}
+
+/// Looks at the session that `record` names. Writes nothing.
+///
+/// `None` stands for no owner: the record names none, or a session that has ended, or one
+/// whose record is gone, for which nobody can act any more.
+#[must_use]
+pub fn owner_of(context: &Context<'_>, record: Option<&ThreadRecord>) -> Option<Owner> {
+    let id = record?.owner.clone()?;
+    match context.registry.read(&id) {
+        Ok(Some(session)) if session.status == crate::session::session::Status::Active => {
+            let liveness = liveness_of(context, &session);
+            Some(Owner { id, session: Some(session), liveness })
+        }
+        Ok(_) => None,
+        Err(_) => Some(Owner { id, session: None, liveness: Liveness::Unknown("its record cannot be read") }),
+    }
+}
+
+/// Judges `session` here and now.
+#[must_use]
+pub fn liveness_of(context: &Context<'_>, session: &Session) -> Liveness {
+    let present = context.registry.is_present(&session.session_id);
+    judge(session, present, context.settings.unknown_ttl, &context.platform.now(), context.platform)
+}
+
+impl<'a> LockedThread<'a> {
+    /// Takes the lock of `name`, finishes or undoes what a dead process left half done,
+    /// and reads the record.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] after `heddle.lockTimeout`; [`StoreError`] for a journal or a
+    /// record that cannot be understood.
+    pub fn take(context: &'a Context<'a>, name: &ThreadName) -> Result<Self, Error> {
+        let what = format!("thread '{name}'");
+        let terms =
+            Terms { what: &what, command: context.command, timeout: context.lock_timeout(), brief: true };
+        let lock = FileLock::acquire(&context.layout.lock(name), terms, context.platform)?;
+        recover(context, name)?;
+        let record = ThreadRecord::read(&context.layout, name)?;
+        Ok(Self { context, name: name.clone(), record, _lock: lock })
+    }
+
+    /// The thread's name.
+    #[must_use]
+    pub fn name(&self) -> &ThreadName {
+        &self.name
+    }
+
+    /// Its record.
+    #[must_use]
+    pub fn record(&self) -> Option<&ThreadRecord> {
+        self.record.as_ref()
+    }
+
+    /// Its owner.
+    #[must_use]
+    pub fn owner(&self) -> Option<Owner> {
+        owner_of(self.context, self.record.as_ref())
+    }
+
+    /// Its tip.
+    ///
+    /// # Errors
+    /// [`GitError`].
+    pub fn tip(&self) -> Result<Option<CommitId>, GitError> {
+        self.context.repo.read_ref(&self.name.tip_ref())
+    }
+
+    /// Takes Git's own lock on the thread's tip too: held over every change of owner, so
+    /// that a plain Git command between its hook and its commit is waited for, not
+    /// overtaken.
+    ///
+    /// # Errors
+    /// [`GitError::RefLocked`], [`GitError::RefClash`].
+    pub fn lock_tip(&self) -> Result<LockedRef<'a>, GitError> {
+        self.context.repo.lock_ref(&self.name.tip_ref(), self.context.lock_timeout())
+    }
+
+    /// Removes the journal: the operation is whole.
+    pub(super) fn settle(&self) -> Result<(), StoreError> {
+        atomic_file::remove(&self.context.layout.journal(&self.name))
+    }
+
+    /// Appends to the event log.
+    pub(super) fn tell(&self, event: &Event) {
+        events::append(&self.context.layout.events(), event);
+    }
+
+    /// Validates that `id` is the thread's live owner: its record is read again, under the
+    /// lock.
+    ///
+    /// # Errors
+    /// [`SessionError::NotFound`], [`SessionError::Ended`], [`SessionError::Replaced`].
+    pub fn own(self, id: &SessionId) -> Result<super::OwnedThread<'a>, Error> {
+        let session = self.context.registry.read(id)?;
+        let session = session.ok_or_else(|| SessionError::NotFound { id: id.clone() })?;
+        check_current(&session, self.record.as_ref())?;
+        Ok(super::OwnedThread::new(self, session))
+    }
+}
+
+/// A session is valid while it is active and its thread's record names it.
+///
+/// # Errors
+/// [`SessionError::Ended`], [`SessionError::Replaced`].
+pub fn check_current(session: &Session, record: Option<&ThreadRecord>) -> Result<(), SessionError> {
+    if session.status != crate::session::session::Status::Active {
+        return Err(SessionError::Ended { id: session.session_id.clone(), status: session.status.word() });
+    }
+    let owner = record.and_then(|record| record.owner.clone());
+    let current = record.is_some_and(|record| record.generation == session.generation)
+        && owner.as_ref() == Some(&session.session_id);
+    if current {
+        Ok(())
+    } else {
+        let (id, thread) = (session.session_id.clone(), session.thread.clone());
+        Err(SessionError::Replaced { id, thread, owner })
+    }
+}
+
+/// The branch that a thread is meant to land on, if its record says.
+#[must_use]
+pub fn target_of(context: &Context<'_>, thread: &ThreadName) -> Option<String> {
+    ThreadRecord::read(&context.layout, thread).ok().flatten()?.target
+}

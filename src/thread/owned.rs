@@ -1,0 +1,229 @@
+//! A thread under its lock, on behalf of its owner.
+//!
+//! Every write of an owner goes through here. Each has the same order: objects (already
+//! durable), Git's lock on the ref, the journal, the ref, the records, the event, the
+//! journal removed; `thread::recover` tells for each what a crash in between comes to.
+
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
+
+use super::{LockedThread, ThreadRecord};
+use crate::error::Error;
+use crate::git::refs::{Expected, LockedRef};
+use crate::names::CommitId;
+use crate::session::Session;
+use crate::session::binding::Binding;
+use crate::session::registry;
+use crate::session::session::{Heartbeat, Status};
+use crate::store::events::Event;
+use crate::store::journal::{self, Action, Entry, RefMove};
+
+/// A thread that this process may move: the lock is held, the session valid.
+#[must_use = "the lock is released when this value is dropped"]
+pub struct OwnedThread<'a> {
+    thread: LockedThread<'a>,
+    session: Session,
+}
+
+/// A worktree that a capture is made from.
+#[derive(Debug, Clone, Copy)]
+pub struct BoundWorktree<'a> {
+    /// Its own Git directory.
+    pub git_dir: &'a Path,
+    /// Where its HEAD is.
+    pub head: &'a CommitId,
+}
+
+impl<'a> OwnedThread<'a> {
+    pub(super) fn new(thread: LockedThread<'a>, session: Session) -> Self {
+        Self { thread, session }
+    }
+
+    /// The session.
+    #[must_use]
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// The thread.
+    pub fn thread(&self) -> &LockedThread<'a> {
+        &self.thread
+    }
+
+    /// Renews the lease and writes what `change` does to the session.
+    ///
+    /// If the process dies here: the record is the old one or the new one.
+    ///
+    /// # Errors
+    /// [`crate::store::StoreError::Io`].
+    pub fn renew(mut self, change: impl FnOnce(&mut Session)) -> Result<Session, Error> {
+        self.touch(change);
+        self.thread.context.registry.write(&self.session)?;
+        Ok(self.session)
+    }
+
+    fn touch(&mut self, change: impl FnOnce(&mut Session)) {
+        let platform = self.thread.context.platform;
+        self.session.heartbeat = Heartbeat::new(&platform.now(), platform.place());
+        self.session.used = true;
+        change(&mut self.session);
+    }
+
+    /// Moves the tip from `expected` to `new`, the binding of `worktree` along with it, and
+    /// renews the lease with `change`.
+    ///
+    /// If the process dies before the ref moved, recovery drops the operation and `new` is
+    /// an unreferenced object; after, it is captured, and recovery moves the binding.
+    ///
+    /// # Errors
+    /// [`crate::git::GitError::RefMoved`] if the tip is elsewhere: nothing is written.
+    pub fn advance(
+        mut self,
+        expected: &CommitId,
+        new: &CommitId,
+        message: &str,
+        worktree: &BoundWorktree<'_>,
+        change: impl FnOnce(&mut Session),
+    ) -> Result<Session, Error> {
+        let context = self.thread.context;
+        let tip = self.thread.lock_tip()?;
+        let session = self.session.session_id.clone();
+        let binding =
+            Binding::new(session.clone(), self.thread.name.clone(), new.clone(), worktree.head.clone());
+        let (worktree_git_dir, head) = (worktree.git_dir.to_owned(), worktree.head.clone());
+        let action = |tip| Action::Capture { session, tip, worktree_git_dir, head };
+        let event = self.swap(tip, &Expected::Exactly(expected.clone()), new, message, "captured", action)?;
+        // The ref has moved: nothing after it fails the command. Where a write fails, the
+        // journal stays, and the next command on the thread finishes.
+        self.touch(change);
+        let bound = binding.write(worktree.git_dir, context.durability());
+        if bound.is_ok() && context.registry.write(&self.session).is_ok() {
+            self.thread.tell(&event);
+            let _ = self.thread.settle();
+        }
+        Ok(self.session)
+    }
+
+    /// Sets the ready mark to `commit`, if the tip is still there.
+    ///
+    /// If the process dies before the mark moved, it never did; after, it did.
+    ///
+    /// # Errors
+    /// [`crate::git::GitError::RefMoved`] if the tip is elsewhere: nothing is written.
+    pub fn mark_ready(mut self, commit: &CommitId, message: &str) -> Result<Session, Error> {
+        let tip = self.thread.lock_tip()?;
+        tip.check(&Expected::Exactly(commit.clone()))?;
+        let context = self.thread.context;
+        let mark = context.repo.lock_ref(&self.thread.name.ready_ref(), context.lock_timeout())?;
+        let expected = mark.current().map_or(Expected::Absent, |commit| Expected::Exactly(commit.clone()));
+        let session = self.session.session_id.clone();
+        let tip_lock = tip.identity();
+        let action = |mark| Action::Ready { session, mark, tip_lock };
+        let event = self.swap(mark, &expected, commit, message, "ready", action)?;
+        drop(tip);
+        self.touch(|_| {});
+        if context.registry.write(&self.session).is_ok() {
+            self.thread.tell(&event);
+            let _ = self.thread.settle();
+        }
+        Ok(self.session)
+    }
+
+    /// Writes the journal and moves one ref.
+    fn swap(
+        &self,
+        locked: LockedRef<'_>,
+        expected: &Expected,
+        new: &CommitId,
+        message: &str,
+        event: &str,
+        action: impl FnOnce(RefMove) -> Action,
+    ) -> Result<Event, Error> {
+        let context = self.thread.context;
+        locked.check(expected)?;
+        let operation = context.operation_id().map_err(Error::Randomness)?;
+        let path = context.layout.journal(&self.thread.name);
+        let moved = RefMove {
+            name: locked.name().to_owned(),
+            old: locked.current().cloned(),
+            new: new.clone(),
+            lock: locked.identity(),
+        };
+        let entry = Entry { version: journal::VERSION, operation: operation.clone(), action: action(moved) };
+        journal::begin(&path, &entry, context.durability())?;
+        if let Err(error) = locked.swap(expected, new, message) {
+            // Refused before anything was written: the journal has nothing to tell.
+            let _ = self.thread.settle();
+            return Err(error.into());
+        }
+        Ok(self.event(operation, event, Some(new), None))
+    }
+
+    fn event(&self, id: String, event: &str, commit: Option<&CommitId>, status: Option<Status>) -> Event {
+        Event {
+            id,
+            at: rfc3339(self.thread.context.platform.now().wall),
+            event: event.to_owned(),
+            thread: self.session.thread.as_str().to_owned(),
+            session: self.session.session_id.as_str().to_owned(),
+            generation: Some(self.session.generation.get()),
+            commit: commit.map(|commit| commit.as_str().to_owned()),
+            status: status.map(|status| status.word().to_owned()),
+        }
+    }
+
+    /// Ends the session.
+    ///
+    /// If the process dies after the journal is written, recovery finishes: a release is
+    /// never undone. Git's lock on the tip is held throughout, as for every change of owner.
+    ///
+    /// # Errors
+    /// [`crate::git::GitError::RefLocked`]; [`crate::store::StoreError::Io`].
+    pub fn end(self, status: Status) -> Result<Session, Error> {
+        let context = self.thread.context;
+        let tip = self.thread.lock_tip()?;
+        let at = context.platform.now().wall;
+        let operation = context.operation_id().map_err(Error::Randomness)?;
+        let entry = Entry {
+            version: journal::VERSION,
+            operation: operation.clone(),
+            action: Action::Release {
+                session: self.session.session_id.clone(),
+                status: status.word().to_owned(),
+                at: rfc3339(at),
+                lock: tip.identity(),
+            },
+        };
+        journal::begin(&context.layout.journal(&self.thread.name), &entry, context.durability())?;
+        let session = registry::ended(self.session.clone(), status, at);
+        if let Err(error) = context.registry.end(&session)
+            && !context.layout.ended_session(&session.session_id).exists()
+        {
+            // Nothing has changed yet, so nothing has to be finished.
+            self.thread.settle()?;
+            return Err(error.into());
+        }
+        // The session has ended for every reader. If the rest fails, the journal stays and
+        // the next command on the thread finishes.
+        if self.disown().is_ok() {
+            self.thread.tell(&self.event(operation, "released", tip.current(), Some(status)));
+            let _ = self.thread.settle();
+        }
+        drop(tip);
+        Ok(session)
+    }
+
+    /// Takes the owner out of the thread's record.
+    fn disown(&self) -> Result<(), Error> {
+        let Some(record) = &self.thread.record else { return Ok(()) };
+        let record = ThreadRecord { owner: None, ..record.clone() };
+        Ok(record.write(&self.thread.context.layout, self.thread.context.durability())?)
+    }
+}
+
+/// An instant as records and documents write it: UTC, milliseconds.
+#[must_use]
+pub fn rfc3339(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
+}
