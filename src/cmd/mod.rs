@@ -4,14 +4,19 @@ use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 
+use self::ground::Ground;
 use crate::cli::{self, Command, Refused, Settings};
+use crate::context::Context;
+use crate::error::Error;
 use crate::output::documents::{Failure, FailureDetail, FailureKind};
 use crate::output::hints::{self, Narrator};
-use crate::output::{self, Format, Stdout, exit};
+use crate::output::{self, Format, Stdout, exit, failure, present};
+use crate::platform::System;
 
 pub mod agent;
 pub mod completion;
 pub mod doctor;
+pub mod ground;
 pub mod install_man_pages;
 pub mod log;
 pub mod schema;
@@ -25,11 +30,7 @@ pub fn main(args: Vec<OsString>) -> u8 {
     match cli::parse(args) {
         Ok(invocation) => {
             let format = output::format(invocation.settings.asked, invocation.command.family(), terminal);
-            let narrator = Narrator::without_configuration(invocation.settings.quiet);
-            match run(&invocation.command, &invocation.settings, format, &mut out) {
-                Ok(()) => exit::OK,
-                Err(failure) => fail(&failure, format, &narrator, &mut out),
-            }
+            run(&invocation.command, &invocation.settings, format, terminal, &mut out)
         }
         Err(Refused::Information(text)) => match out.text(&text) {
             Ok(()) => exit::OK,
@@ -45,15 +46,10 @@ pub fn main(args: Vec<OsString>) -> u8 {
     }
 }
 
-/// Runs one command.
-fn run(
-    command: &Command,
-    settings: &Settings,
-    format: Format,
-    out: &mut Stdout,
-) -> Result<(), FailureDetail> {
+/// Runs one command to its exit code.
+fn run(command: &Command, settings: &Settings, format: Format, terminal: bool, out: &mut Stdout) -> u8 {
     let json = format == Format::Json;
-    match command {
+    let done = match command {
         Command::Schema(args) => schema::run(args, json, out).map_err(|error| match &error {
             schema::SchemaError::Unknown { .. } => FailureDetail {
                 kind: FailureKind::Usage,
@@ -73,8 +69,97 @@ fn run(
             })
         }
         Command::Agent(_) | Command::Thread(_) | Command::Log(_) | Command::Doctor(_) => {
-            Err(failed(&"this command is not part of this build"))
+            return in_repository(command, settings, format, terminal, out);
         }
+    };
+    match done {
+        Ok(()) => exit::OK,
+        Err(failure) => fail(&failure, format, &Narrator::without_configuration(settings.quiet), out),
+    }
+}
+
+/// Runs a command that works on a repository.
+fn in_repository(
+    command: &Command,
+    settings: &Settings,
+    format: Format,
+    terminal: bool,
+    out: &mut Stdout,
+) -> u8 {
+    let bare = Narrator::without_configuration(settings.quiet);
+    let repo = match ground::open(settings) {
+        Ok(repo) => repo,
+        Err(error) => return fail_as(&error, format, &bare, out),
+    };
+    let platform = System::new();
+    let context = match Context::new(&repo, &platform, name(command)) {
+        Ok(context) => context,
+        Err(error) => return fail_as(&error.into(), format, &bare, out),
+    };
+    let advised = |key: &str| {
+        let config = repo.config().and_then(|config| config.bool(key));
+        config.ok().flatten().unwrap_or(true)
+    };
+    let narrator = Narrator::new(settings.quiet, settings.verbosity, advised);
+    let mut ground = Ground { context: &context, format, settings, out, narrator: &narrator, terminal };
+    let done = match command {
+        Command::Agent(verb) => match verb {
+            agent::Command::Reserve(args) => agent::reserve::run(args, &mut ground).map(|()| exit::OK),
+            agent::Command::Heartbeat(args) => agent::heartbeat::run(args, &mut ground).map(|()| exit::OK),
+            agent::Command::Capture(args) => agent::capture::run(args, &mut ground).map(|()| exit::OK),
+            agent::Command::Ready(args) => agent::ready::run(args, &mut ground),
+            agent::Command::Release(args) => agent::release::run(args, &mut ground).map(|()| exit::OK),
+            agent::Command::List(args) => agent::list::run(args, &mut ground).map(|()| exit::OK),
+            agent::Command::Show(args) => agent::show::run(args, &mut ground).map(|()| exit::OK),
+        },
+        Command::Thread(thread::Command::List(args)) => {
+            thread::list::run(args, &mut ground).map(|()| exit::OK)
+        }
+        Command::Thread(thread::Command::Show(args)) => {
+            thread::show::run(args, &mut ground).map(|()| exit::OK)
+        }
+        Command::Log(args) => log::run(args, &mut ground).map(|()| exit::OK),
+        Command::Doctor(args) => doctor::run(args, &mut ground),
+        Command::Schema(_) | Command::Completion(_) | Command::InstallManPages(_) => Ok(exit::OK),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => fail_as(&error, format, &narrator, out),
+    }
+}
+
+/// What a command is called in a lock's holder line.
+fn name(command: &Command) -> &'static str {
+    match command {
+        Command::Agent(verb) => match verb {
+            agent::Command::Reserve(_) => "agent reserve",
+            agent::Command::Heartbeat(_) => "agent heartbeat",
+            agent::Command::Capture(_) => "agent capture",
+            agent::Command::Ready(_) => "agent ready",
+            agent::Command::Release(_) => "agent release",
+            agent::Command::List(_) => "agent list",
+            agent::Command::Show(_) => "agent show",
+        },
+        Command::Thread(_) => "thread",
+        Command::Log(_) => "log",
+        Command::Doctor(_) => "doctor",
+        Command::Schema(_) | Command::Completion(_) | Command::InstallManPages(_) => "",
+    }
+}
+
+/// Says what failed in a repository: a refused reserve has a document of its own.
+fn fail_as(error: &Error, format: Format, narrator: &Narrator<'_>, out: &mut Stdout) -> u8 {
+    let detail =
+        FailureDetail { kind: failure::kind(error), message: error.to_string(), hint: failure::hint(error) };
+    match error {
+        Error::Conflict(conflict) => {
+            let code = fail(&detail, Format::Text, narrator, out);
+            if format == Format::Json {
+                let _ = out.json(&present::conflict(conflict));
+            }
+            code
+        }
+        _ => fail(&detail, format, narrator, out),
     }
 }
 

@@ -10,7 +10,9 @@ use serde::Serialize;
 
 pub mod documents;
 pub mod exit;
+pub mod failure;
 pub mod hints;
+pub mod present;
 pub mod text;
 
 /// What the command line says about the output.

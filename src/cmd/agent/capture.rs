@@ -1,5 +1,9 @@
 //! `git heddle agent capture`: commits the worktree on the thread.
 
+use crate::cmd::ground::{Ground, claim, read_text};
+use crate::error::Error;
+use crate::ops::capture::{self, Request};
+use crate::output::{present, text};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -40,4 +44,32 @@ pub struct Args {
     /// Capture these paths only, as `git commit --only` would
     #[arg(last = true, value_name = "PATHSPEC")]
     pub pathspec: Vec<OsString>,
+}
+
+/// Captures, and prints what was captured.
+///
+/// # Errors
+/// As [`capture::capture`].
+pub fn run(args: &Args, ground: &mut Ground<'_>) -> Result<(), Error> {
+    let message = match (&args.message, &args.file) {
+        (Some(message), _) => Some(message.clone()),
+        (None, Some(file)) => Some(read_text(file).map_err(|error| Error::Usage {
+            message: format!("cannot read the message from {}: {error}", file.display()),
+        })?),
+        (None, None) => None,
+    };
+    let request = Request {
+        message,
+        confidence: args.confidence,
+        allow_empty: args.allow_empty,
+        no_verify: args.no_verify,
+        dry_run: args.dry_run,
+        pathspec: args.pathspec.clone(),
+        cwd: std::env::current_dir().unwrap_or_default(),
+    };
+    let captured = capture::capture(ground.context, &claim(&args.actor)?, &request)?;
+    for warning in &captured.warnings {
+        ground.narrator.warning(warning);
+    }
+    ground.print(&present::capture(&captured, args.confidence), |document, _| text::capture(document))
 }

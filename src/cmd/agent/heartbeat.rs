@@ -1,6 +1,12 @@
 //! `git heddle agent heartbeat`: renews the lease.
 
 use super::Actor;
+use crate::cmd::ground::{Ground, claim};
+use crate::error::Error;
+use crate::ops::heartbeat::{Report, heartbeat};
+use crate::output::{present, text};
+use crate::session::session;
+use crate::thread::locked::{liveness_of, target_of};
 
 /// The arguments of `heartbeat`.
 #[derive(Debug, clap::Args)]
@@ -35,4 +41,23 @@ pub struct Usage {
     /// Cost in millionths of a US dollar
     #[arg(long, value_name = "N")]
     pub cost_micros_usd: Option<u64>,
+}
+
+/// Renews the lease, and prints the session.
+///
+/// # Errors
+/// As [`heartbeat`].
+pub fn run(args: &Args, ground: &mut Ground<'_>) -> Result<(), Error> {
+    let usage = session::Usage {
+        input_tokens: args.usage.input_tokens,
+        output_tokens: args.usage.output_tokens,
+        reasoning_tokens: args.usage.reasoning_tokens,
+        tool_calls: args.usage.tool_calls,
+        cost_micros_usd: args.usage.cost_micros_usd,
+    };
+    let report = Report { usage, progress: args.progress.clone() };
+    let session = heartbeat(ground.context, &claim(&args.actor)?, &report)?;
+    let target = target_of(ground.context, &session.thread);
+    let liveness = liveness_of(ground.context, &session);
+    ground.print(&present::session(&session, liveness, target.as_deref(), None), text::session)
 }

@@ -1,6 +1,11 @@
 //! `git heddle agent ready`: captures what is dirty, checks, marks ready or blocked.
 
 use super::Actor;
+use crate::cmd::ground::{Ground, claim};
+use crate::error::Error;
+use crate::ops::ready::{self, Request};
+use crate::output::documents::{FailureKind, ReadyStatus};
+use crate::output::{exit, present, text};
 
 /// The arguments of `ready`.
 #[derive(Debug, clap::Args)]
@@ -17,4 +22,27 @@ pub struct Args {
     /// Do not run the pre-commit and commit-msg hooks, nor the configured checks
     #[arg(long)]
     pub no_verify: bool,
+}
+
+/// Checks the thread, and prints the report; the exit code tells ready from blocked.
+///
+/// # Errors
+/// As [`ready::ready`].
+pub fn run(args: &Args, ground: &mut Ground<'_>) -> Result<u8, Error> {
+    let request = Request {
+        message: args.message.clone(),
+        no_capture: args.no_capture,
+        no_verify: args.no_verify,
+        cwd: std::env::current_dir().unwrap_or_default(),
+    };
+    let report = ready::ready(ground.context, &claim(&args.actor)?, &request)?;
+    for warning in &report.warnings {
+        ground.narrator.warning(warning);
+    }
+    let document = present::ready(&report);
+    ground.print(&document, |document, _| text::ready(document))?;
+    Ok(match document.status {
+        ReadyStatus::Completed => exit::OK,
+        ReadyStatus::Blocked => FailureKind::Blocked.exit_code(),
+    })
 }

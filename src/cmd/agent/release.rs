@@ -1,6 +1,12 @@
 //! `git heddle agent release`: ends the session.
 
 use super::Actor;
+use crate::cmd::ground::{Ground, claim};
+use crate::error::Error;
+use crate::ops::release::release;
+use crate::output::{present, text};
+use crate::session::session::Status;
+use crate::thread::locked::{liveness_of, target_of};
 
 /// The arguments of `release`.
 #[derive(Debug, clap::Args)]
@@ -23,4 +29,19 @@ pub enum Outcome {
     Complete,
     /// The work was given up
     Abandoned,
+}
+
+/// Ends the session, and prints it.
+///
+/// # Errors
+/// As [`release`].
+pub fn run(args: &Args, ground: &mut Ground<'_>) -> Result<(), Error> {
+    let status = match args.status {
+        Outcome::Complete => Status::Complete,
+        Outcome::Abandoned => Status::Abandoned,
+    };
+    let session = release(ground.context, &claim(&args.actor)?, status, args.force)?;
+    let target = target_of(ground.context, &session.thread);
+    let liveness = liveness_of(ground.context, &session);
+    ground.print(&present::session(&session, liveness, target.as_deref(), None), text::session)
 }

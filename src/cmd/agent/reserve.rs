@@ -1,5 +1,16 @@
 //! `git heddle agent reserve`: claims a thread at an anchor.
 
+use crate::cmd::ground::{Ground, environment, token_from};
+use crate::error::Error;
+use crate::names::{SessionId, ThreadName};
+use crate::ops::release::take_back;
+use crate::ops::reserve::{Request, reserve};
+use crate::output::{present, text};
+use crate::session::SessionError;
+use crate::session::identity;
+use crate::session::session::Agent;
+use crate::session::token::Token;
+use crate::thread::locked::liveness_of;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -58,4 +69,77 @@ pub struct Args {
     /// The harness's own name for this instance of itself
     #[arg(long, value_name = "ID", help_heading = "Who the agent is")]
     pub client_instance: Option<String>,
+}
+
+/// A request token shorter than this cannot hold 128 bits, even in base64.
+const REQUEST_TOKEN_MIN: usize = 22;
+
+/// Reserves, and prints the reservation with its token.
+///
+/// # Errors
+/// As [`reserve`]. If the answer cannot be printed, the reservation is taken back, unless
+/// it can be asked for again.
+pub fn run(args: &Args, ground: &mut Ground<'_>) -> Result<(), Error> {
+    let request = Request {
+        thread: ThreadName::parse(&args.thread)?,
+        anchor: Some(args.anchor.clone()),
+        resume: args.resume,
+        task: args.task.clone(),
+        hold_for_pid: args.hold_for_pid,
+        ttl: args.ttl,
+        target: args.target.clone(),
+        require_token: args.require_token,
+        request_token: request_token(args)?,
+        wait: args.wait,
+        agent: agent(args)?,
+    };
+    let reserved = reserve(ground.context, &request)?;
+    let liveness = liveness_of(ground.context, &reserved.session);
+    let target = request.target.as_deref();
+    let document = present::session(&reserved.session, liveness, target, Some(&reserved.token));
+    let printed = ground.print(&document, text::session);
+    if printed.is_err() && reserved.new && request.request_token.is_none() {
+        take_back(ground.context, &reserved.session);
+    }
+    printed
+}
+
+/// The caller's own secret.
+fn request_token(args: &Args) -> Result<Option<Token>, Error> {
+    let (from, token) = match &args.request_token_file {
+        Some(file) => (file.display().to_string(), Some(token_from(file)?)),
+        None => match environment("HEDDLE_REQUEST_TOKEN") {
+            None => return Ok(None),
+            Some(text) => ("HEDDLE_REQUEST_TOKEN".to_owned(), Token::given(&text)),
+        },
+    };
+    match token {
+        Some(token) if token.reveal().len() >= REQUEST_TOKEN_MIN => Ok(Some(token)),
+        _ => Err(Error::Usage {
+            message: format!(
+                "the request token from {from} is too short: {REQUEST_TOKEN_MIN} characters at least, 128 random bits"
+            ),
+        }),
+    }
+}
+
+/// Who the agent is: flags, the environment, what its harness leaves there.
+fn agent(args: &Args) -> Result<Agent, Error> {
+    let flags = identity::Flags {
+        provider: args.provider.clone(),
+        model: args.model.clone(),
+        harness: args.harness.clone(),
+        thinking_level: args.thinking_level.clone(),
+    };
+    let mut agent = identity::identify(&flags, environment);
+    agent.client_instance.clone_from(&args.client_instance);
+    agent.parent = match (&args.parent, environment("HEDDLE_SESSION")) {
+        (Some(parent), _) => Some(SessionId::parse(parent)?.as_str().to_owned()),
+        // Inherited from the session that started this agent; what is no id is no parent.
+        (None, inherited) => inherited.filter(|id| SessionId::parse(id).is_ok()),
+    };
+    if agent.parent.as_deref() == Some("") {
+        return Err(SessionError::NotNamed.into());
+    }
+    Ok(agent)
 }

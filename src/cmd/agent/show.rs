@@ -1,9 +1,24 @@
 //! `git heddle agent show`: one session with all its fields.
 
+use crate::cmd::ground::Ground;
+use crate::error::Error;
+use crate::names::SessionId;
+use crate::ops::listing;
+use crate::output::{present, text};
+
 /// The arguments of `show`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The session
     #[arg(value_name = "SESSION")]
     pub session: String,
+}
+
+/// Prints one session.
+///
+/// # Errors
+/// As [`listing::show`].
+pub fn run(args: &Args, ground: &mut Ground<'_>) -> Result<(), Error> {
+    let seen = listing::show(ground.context, &SessionId::parse(&args.session)?)?;
+    ground.print(&present::session(&seen.session, seen.liveness, seen.target.as_deref(), None), text::session)
 }

@@ -1,0 +1,269 @@
+//! Committing a worktree on a thread.
+//!
+//! Everything slow happens without the thread's lock: staging, hooks, signing. Then, under
+//! the lock, the session is validated again and the tip compared and swapped; whoever lost
+//! the thread or the race meanwhile leaves an unreferenced commit and nothing else. The
+//! worktree's own lock is held throughout, so that two captures of one worktree follow each
+//! other.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use super::acting::{Acting, Claim, begin};
+use super::impact::{Impact, assess};
+use crate::context::Context;
+use crate::error::Error;
+use crate::git::diff::{Change, changed};
+use crate::git::repo::{Head, Resolved};
+use crate::git::stage::{Limits, Staging, state_fault};
+use crate::git::{GitError, Repo};
+use crate::names::{CommitId, TreeId};
+use crate::session::Session;
+use crate::session::binding::Binding;
+use crate::store::Layout;
+use crate::store::lock::{FileLock, Terms};
+use crate::thread::ThreadRecord;
+use crate::thread::locked::{check_current, liveness_of};
+use crate::thread::owned::BoundWorktree;
+
+/// What to capture, and how.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// The message; `None` makes one from the task.
+    pub message: Option<String>,
+    /// How sure the agent is of its work, 0 to 1.
+    pub confidence: Option<f64>,
+    /// Commit even if nothing changed.
+    pub allow_empty: bool,
+    /// Skip `pre-commit` and `commit-msg`.
+    pub no_verify: bool,
+    /// Stop before hooks and commit.
+    pub dry_run: bool,
+    /// Only these paths, relative to `cwd`; empty is everything.
+    pub pathspec: Vec<OsString>,
+    /// The folder that `pathspec` is relative to.
+    pub cwd: PathBuf,
+}
+
+/// What was captured.
+#[derive(Debug, Clone)]
+pub struct Captured {
+    /// The session afterwards.
+    pub session: Session,
+    /// Whether there is a new commit on the thread.
+    pub captured: bool,
+    /// The commit that the thread is at.
+    pub commit: CommitId,
+    /// Its tree; with a dry run the tree that would be captured.
+    pub tree: TreeId,
+    /// The tip before.
+    pub parent: CommitId,
+    /// The message as committed.
+    pub message: Option<String>,
+    /// What changed against `parent`.
+    pub changes: Vec<Change>,
+    /// What those changes touch.
+    pub impact: Impact,
+    /// What the caller should know.
+    pub warnings: Vec<String>,
+}
+
+/// Captures the worktree of `context.repo` on the session's thread.
+///
+/// # Errors
+/// [`crate::session::SessionError`] if the session is lost, before or after staging;
+/// [`Error::Drift`] if thread or worktree are elsewhere; [`GitError`] for what Git refuses.
+pub fn capture(context: &Context<'_>, claim: &Claim, request: &Request) -> Result<Captured, Error> {
+    let repo = context.repo;
+    let Some(worktree) = repo.worktree() else {
+        return Err(GitError::Bare { path: repo.git_dir().to_owned() }.into());
+    };
+    let acting = begin(context, claim)?;
+    let what = format!("worktree {worktree:?}");
+    let terms =
+        Terms { what: &what, command: context.command, timeout: context.lock_timeout(), brief: false };
+    let _captures = FileLock::acquire(&Layout::binding_lock(repo.git_dir()), terms, context.platform)?;
+    let ground = stand(context, &acting.session, worktree)?;
+    if let Some(fault) = state_fault(repo)? {
+        return Err(Error::Refused {
+            message: fault,
+            hint: Some("finish or abort it first; nothing was captured".to_owned()),
+        });
+    }
+    make(context, &acting, request, worktree, &ground)
+}
+
+/// Where a capture starts from.
+struct Ground {
+    /// The thread's tip.
+    tip: CommitId,
+    /// The commit that the new one is put on: the tip, or commits made by hand on top of it.
+    parent: Resolved,
+    /// The worktree's HEAD.
+    head: CommitId,
+}
+
+/// Checks that worktree, thread and session are where they left each other.
+fn stand(context: &Context<'_>, session: &Session, worktree: &Path) -> Result<Ground, Error> {
+    let repo = context.repo;
+    let id = &session.session_id;
+    if let Some(path) = session.path.as_ref().filter(|path| *path != worktree && path.is_dir()) {
+        return Err(Error::Drift {
+            message: format!("agent session '{id}' captures from worktree {path:?}, not from {worktree:?}"),
+        });
+    }
+    let tip = repo.read_ref(&session.thread.tip_ref())?.ok_or_else(|| Error::Drift {
+        message: format!("thread '{}' has no tip any more: its ref was deleted", session.thread),
+    })?;
+    let head = head_commit(repo)?;
+    let thread = &session.thread;
+    let parent = match binding_of(context, session)? {
+        Some(binding) if binding.base != tip => {
+            let base = &binding.base;
+            return Err(Error::Drift {
+                message: format!(
+                    "thread '{thread}' is at {tip}, but this worktree's content stands for {base}"
+                ),
+            });
+        }
+        Some(binding) if head == binding.base_head => tip.clone(),
+        _ if head == tip => tip.clone(),
+        Some(_) | None if repo.descends_from(&head, &tip)? => head.clone(),
+        None if repo.resolve(head.as_str())?.tree == repo.resolve(tip.as_str())?.tree => tip.clone(),
+        _ => {
+            return Err(Error::Drift {
+                message: format!("thread '{thread}' is at {tip}, but this worktree's HEAD is at {head}"),
+            });
+        }
+    };
+    let parent = repo.resolve(parent.as_str())?;
+    Ok(Ground { tip, parent, head })
+}
+
+/// The commit that HEAD is at.
+fn head_commit(repo: &Repo) -> Result<CommitId, GitError> {
+    match repo.head()? {
+        Head::Branch { commit, .. } | Head::Detached { commit } => Ok(commit),
+        Head::Unborn { .. } => Err(GitError::Unborn),
+    }
+}
+
+/// The session's binding to this worktree, if it has one; a worktree that serves another
+/// live session is refused.
+fn binding_of(context: &Context<'_>, session: &Session) -> Result<Option<Binding>, Error> {
+    let Some(binding) = Binding::read(context.repo.git_dir())? else { return Ok(None) };
+    if binding.session == session.session_id {
+        return Ok(Some(binding));
+    }
+    if let Some(other) = context.registry.read(&binding.session)? {
+        let record = ThreadRecord::read(&context.layout, &other.thread)?;
+        if check_current(&other, record.as_ref()).is_ok() && liveness_of(context, &other).may_live() {
+            let worktree = context.repo.worktree().unwrap_or_else(|| context.repo.git_dir());
+            return Err(Error::WorktreeBusy { worktree: worktree.to_owned(), owner: binding.session });
+        }
+    }
+    Ok(None)
+}
+
+/// Stages, runs hooks, commits, and moves the thread.
+fn make(
+    context: &Context<'_>,
+    acting: &Acting,
+    request: &Request,
+    worktree: &Path,
+    ground: &Ground,
+) -> Result<Captured, Error> {
+    let repo = context.repo;
+    let id = &acting.session.session_id;
+    let cache = context.layout.index_cache(id);
+    let mut staging = Staging::begin(repo, &ground.parent.commit, Some(&cache))?;
+    let limits = Limits { max_new_file_size: context.settings.max_new_file_size };
+    let mut warnings = staging.stage(&request.pathspec, &request.cwd, &limits)?;
+    let mut tree = staging.write_tree()?;
+    let base_tree = repo.resolve(ground.tip.as_str())?.tree;
+    let adopted = ground.parent.commit != ground.tip;
+    let unchanged = tree == ground.parent.tree && !request.allow_empty;
+    if !unchanged && !request.dry_run && !request.no_verify && staging.run_pre_commit()? {
+        tree = staging.write_tree()?;
+    }
+    let mut result = Captured {
+        session: acting.session.clone(),
+        captured: false,
+        commit: ground.tip.clone(),
+        parent: ground.tip.clone(),
+        message: None,
+        changes: Vec::new(),
+        impact: Impact::default(),
+        warnings: Vec::new(),
+        tree,
+    };
+    let commits = (!unchanged || adopted) && !request.dry_run;
+    if !unchanged || adopted {
+        result.changes = changed(repo, &base_tree, &result.tree)?;
+        result.impact = assess(result.changes.iter().map(|change| change.path.as_slice()));
+    }
+    if commits {
+        let new = if unchanged {
+            ground.parent.commit.clone()
+        } else {
+            let message = message(acting, request);
+            let message = if request.no_verify { message } else { staging.run_commit_msg(&message)? };
+            let commit = staging.commit(&result.tree, &ground.parent.commit, &message)?;
+            result.message = Some(message);
+            commit
+        };
+        let bound = BoundWorktree { git_dir: repo.git_dir(), head: &ground.head };
+        let owned = acting.lock(context)?;
+        let reflog = format!("heddle: capture by {id} (generation {})", acting.session.generation);
+        let path = worktree.to_owned();
+        let advanced = owned.advance(&ground.tip, &new, &reflog, &bound, |session| session.path = Some(path));
+        result.session = advanced.map_err(|error| lost_race(error, acting))?;
+        result.captured = true;
+        result.commit = new;
+        // A cache: without it the next capture reads the worktree's own index.
+        let _ = staging.keep_index(&cache);
+    } else {
+        result.session = acting.lock(context)?.renew(|_| {})?;
+    }
+    if adopted {
+        warnings.push("commits made by hand on this worktree's HEAD were adopted".to_owned());
+    }
+    result.warnings = warnings;
+    Ok(result)
+}
+
+/// A tip that moved between staging and the lock.
+fn lost_race(error: Error, acting: &Acting) -> Error {
+    match error {
+        Error::Git(GitError::RefMoved { actual, .. }) => {
+            let thread = &acting.session.thread;
+            let actual = actual.as_ref().map_or("no commit", CommitId::as_str);
+            Error::Drift {
+                message: format!("thread '{thread}' moved to {actual} while this capture was made"),
+            }
+        }
+        error => error,
+    }
+}
+
+/// The message with the trailers that tell who captured it.
+fn message(acting: &Acting, request: &Request) -> String {
+    let session = &acting.session;
+    let text = request.message.clone().or_else(|| session.task.clone());
+    let text = text.unwrap_or_else(|| format!("Capture on {}", session.thread));
+    let mut trailers = vec![
+        ("Heddle-Thread", session.thread.as_str().to_owned()),
+        ("Heddle-Session", session.session_id.as_str().to_owned()),
+        ("Heddle-Generation", session.generation.to_string()),
+    ];
+    let agent = &session.agent;
+    let names = [&agent.harness, &agent.provider, &agent.model];
+    let who: Vec<&str> = names.into_iter().flatten().map(String::as_str).collect();
+    if !who.is_empty() {
+        trailers.push(("Heddle-Agent", who.join(" ")));
+    }
+    if let Some(confidence) = request.confidence {
+        trailers.push(("Heddle-Confidence", confidence.to_string()));
+    }
+    crate::git::commit::with_trailers(&text, &trailers)
+}

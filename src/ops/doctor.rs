@@ -1,0 +1,258 @@
+//! Finding what is damaged or left over, and mending it when told to.
+//!
+//! Nothing is mended that the next command would not have to guess at: a half-done
+//! operation is recovered as any command would; a damaged file is set aside beside itself
+//! (`<file>.damaged`), never deleted; a lock on a thread's ref is removed only when nobody
+//! alive can hold it.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::context::Context;
+use crate::error::Error;
+use crate::names::{READY, SessionId, THREADS, ThreadName};
+use crate::session::session::Status;
+use crate::store::journal::{self, Found};
+use crate::store::{StoreError, atomic_file};
+use crate::thread::locked::check_current;
+use crate::thread::{LockedThread, ThreadRecord};
+
+/// Something that is not as it should be.
+#[derive(Debug, Clone)]
+pub struct Finding {
+    /// What kind of thing: `unfinished_operation`, `damaged_record`, `stray_session`,
+    /// `stale_ref_lock`.
+    pub kind: &'static str,
+    /// The thread, where it is one's.
+    pub thread: Option<ThreadName>,
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong.
+    pub message: String,
+    /// What `--fix` does about it; `None` is nothing.
+    pub fix: Option<&'static str>,
+    /// Whether that was done.
+    pub fixed: bool,
+}
+
+/// Looks at everything; with `fix`, mends what can be mended.
+///
+/// # Errors
+/// [`StoreError::Io`] if state cannot be read at all.
+pub fn doctor(context: &Context<'_>, fix: bool) -> Result<Vec<Finding>, Error> {
+    let mut findings = Vec::new();
+    journals(context, fix, &mut findings)?;
+    thread_records(context, fix, &mut findings)?;
+    sessions(context, fix, &mut findings)?;
+    for prefix in [THREADS, READY] {
+        ref_locks(
+            context,
+            fix,
+            &context.layout.ref_file(prefix.trim_end_matches('/')),
+            prefix,
+            &mut findings,
+        );
+    }
+    Ok(findings)
+}
+
+/// The files of `folder` that end in `suffix`, sorted.
+fn files(folder: &Path, suffix: &str) -> Result<Vec<PathBuf>, StoreError> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(StoreError::io("read", folder)(error)),
+    };
+    let fits = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(suffix));
+    let mut found: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(fits).collect();
+    found.sort();
+    Ok(found)
+}
+
+/// Sets a damaged file aside, so that nothing of it is lost.
+fn set_aside(path: &Path) -> bool {
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(".damaged");
+    fs::rename(path, aside).is_ok()
+}
+
+fn journals(context: &Context<'_>, fix: bool, findings: &mut Vec<Finding>) -> Result<(), Error> {
+    for path in files(&context.layout.locks(), ".journal")? {
+        let thread = thread_of_key(context, &path, ".journal");
+        match journal::read(&path) {
+            Ok(Found::Nothing) => {}
+            Ok(Found::CutShort | Found::Operation(_)) => {
+                // Taking the lock recovers; an operation that is merely in progress has
+                // finished by then.
+                let fixed =
+                    fix && thread.as_ref().is_some_and(|thread| LockedThread::take(context, thread).is_ok());
+                findings.push(Finding {
+                    kind: "unfinished_operation",
+                    thread,
+                    path,
+                    message: "an operation is in progress, or its process died in it".to_owned(),
+                    fix: Some("finish or undo it, as the next command on the thread would"),
+                    fixed,
+                });
+            }
+            Err(error) => findings.push(damaged(path, thread, &error, fix)),
+        }
+    }
+    Ok(())
+}
+
+fn damaged(path: PathBuf, thread: Option<ThreadName>, error: &StoreError, fix: bool) -> Finding {
+    let mendable = matches!(error, StoreError::Damaged { .. });
+    Finding {
+        kind: "damaged_record",
+        thread,
+        message: error.to_string(),
+        fix: mendable.then_some("set it aside as <file>.damaged"),
+        fixed: fix && mendable && set_aside(&path),
+        path,
+    }
+}
+
+/// The thread that a file below `heddle/` belongs to, if its key can be decoded.
+fn thread_of_key(context: &Context<'_>, path: &Path, suffix: &str) -> Option<ThreadName> {
+    let key = path.file_name()?.to_str()?.strip_suffix(suffix)?;
+    let mut bytes = Vec::with_capacity(key.len());
+    let mut rest = key.as_bytes().iter();
+    while let Some(byte) = rest.next() {
+        if *byte != b'%' {
+            bytes.push(*byte);
+            continue;
+        }
+        let digits = [*rest.next()?, *rest.next()?];
+        // A shortened key: its thread is the one whose name has that key.
+        let Ok(code) = u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16) else {
+            let names = context.repo.list_refs(THREADS).ok()?;
+            let mut threads =
+                names.iter().filter_map(|(name, _)| ThreadName::parse(&name[THREADS.len()..]).ok());
+            return threads.find(|thread| thread.key() == key);
+        };
+        bytes.push(code);
+    }
+    ThreadName::parse(std::str::from_utf8(&bytes).ok()?).ok()
+}
+
+fn thread_records(context: &Context<'_>, fix: bool, findings: &mut Vec<Finding>) -> Result<(), Error> {
+    for path in files(&context.layout.threads(), ".json")? {
+        let thread = thread_of_key(context, &path, ".json");
+        let Some(name) = &thread else { continue };
+        if let Err(error) = ThreadRecord::read(&context.layout, name) {
+            // Without its record a thread has no owner, and its generation goes on from
+            // what its commits' trailers tell.
+            findings.push(damaged(path, thread, &error, fix));
+        }
+    }
+    Ok(())
+}
+
+fn sessions(context: &Context<'_>, fix: bool, findings: &mut Vec<Finding>) -> Result<(), Error> {
+    for id in context.registry.live_ids()? {
+        let path = context.layout.session(&id);
+        let session = match context.registry.read(&id) {
+            Ok(Some(session)) => session,
+            Ok(None) => continue,
+            Err(error) => {
+                findings.push(damaged(path, None, &error, fix));
+                continue;
+            }
+        };
+        let Ok(record) = ThreadRecord::read(&context.layout, &session.thread) else { continue };
+        if session.status == Status::Active && check_current(&session, record.as_ref()).is_err() {
+            let fixed = fix && end_stray(context, &session.thread, &id).is_ok();
+            findings.push(Finding {
+                kind: "stray_session",
+                thread: Some(session.thread),
+                path,
+                message: format!("session '{id}' is active, and its thread's record does not name it"),
+                fix: Some("end it as abandoned"),
+                fixed,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Ends a session that its thread does not name; looked at again under the lock.
+fn end_stray(context: &Context<'_>, thread: &ThreadName, id: &SessionId) -> Result<(), Error> {
+    let locked = LockedThread::take(context, thread)?;
+    let Some(session) = context.registry.read(id)? else { return Ok(()) };
+    if session.status == Status::Active && check_current(&session, locked.record()).is_err() {
+        let at = context.platform.now().wall;
+        context.registry.end(&crate::session::registry::ended(session, Status::Abandoned, at))?;
+    }
+    Ok(())
+}
+
+/// Locks beside threads' refs that no living process can hold.
+fn ref_locks(context: &Context<'_>, fix: bool, folder: &Path, prefix: &str, findings: &mut Vec<Finding>) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            ref_locks(context, fix, &path, prefix, findings);
+            continue;
+        }
+        let root = context.layout.ref_file(prefix);
+        let Some(name) = path.strip_prefix(&root).ok().and_then(Path::to_str) else { continue };
+        let Some(thread) = name.strip_suffix(".lock").and_then(|name| ThreadName::parse(name).ok()) else {
+            continue;
+        };
+        let holder = possible_holder(&path);
+        let fixed = fix && holder.is_none() && remove_lock(context, &thread, &path);
+        findings.push(Finding {
+            kind: "stale_ref_lock",
+            message: match &holder {
+                None => "a lock on the thread's ref, and nobody alive can hold it".to_owned(),
+                Some(holder) => format!("a lock on the thread's ref, which {holder} may hold"),
+            },
+            fix: holder.is_none().then_some("remove it"),
+            thread: Some(thread),
+            path,
+            fixed,
+        });
+    }
+}
+
+/// Removes a lock under the thread's own lock, which keeps git-heddle out, after looking
+/// again for Git processes.
+fn remove_lock(context: &Context<'_>, thread: &ThreadName, path: &Path) -> bool {
+    let Ok(_locked) = LockedThread::take(context, thread) else { return false };
+    possible_holder(path).is_none() && atomic_file::remove(path).is_ok()
+}
+
+/// A process that may have made the lock file at `path`: one that is alive, was started
+/// before the file was made, and is a Git program or has its folder open. A holder whose
+/// process cannot be looked at counts.
+fn possible_holder(path: &Path) -> Option<String> {
+    let made = fs::symlink_metadata(path).ok()?;
+    let Ok(processes) = fs::read_dir("/proc") else { return Some("some process".to_owned()) };
+    for process in processes.flatten() {
+        let Some(pid) = process.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
+        if pid == std::process::id() {
+            continue;
+        }
+        // The folder's times are those of the process's start.
+        let younger = process.metadata().is_ok_and(|meta| meta.ctime() > made.ctime() + 1);
+        let Ok(name) = fs::read_to_string(process.path().join("comm")) else { continue };
+        let name = name.trim();
+        if younger || !(name.starts_with("git") || opens(&process.path(), path)) {
+            continue;
+        }
+        return Some(format!("process {pid} ({name})"));
+    }
+    None
+}
+
+/// Whether a process has the file open.
+fn opens(process: &Path, file: &Path) -> bool {
+    let open = fs::read_dir(process.join("fd"));
+    open.is_ok_and(|open| {
+        open.flatten().any(|fd| fs::read_link(fd.path()).is_ok_and(|target| target == file))
+    })
+}

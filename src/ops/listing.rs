@@ -1,0 +1,98 @@
+//! Looking: sessions as they stand. Reads only, takes no lock, works in a read-only
+//! repository.
+//!
+//! A record is `active` only where its thread's record names it; the thread record is read
+//! last, so a session that ends meanwhile is seen as ended or as active, never as both.
+
+use std::collections::HashMap;
+
+use crate::context::Context;
+use crate::error::Error;
+use crate::names::{SessionId, ThreadName};
+use crate::session::liveness::Liveness;
+use crate::session::session::Status;
+use crate::session::{Session, SessionError};
+use crate::thread::ThreadRecord;
+use crate::thread::locked::{check_current, liveness_of};
+
+/// Which sessions to list.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Only those of this thread.
+    pub thread: Option<ThreadName>,
+    /// Only those that may be alive.
+    pub alive_only: bool,
+    /// Only those that stand like this.
+    pub status: Option<Status>,
+}
+
+/// A session as a reader sees it.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// The session; its status is what its thread says, not only its own record.
+    pub session: Session,
+    /// Whether it lives.
+    pub liveness: Liveness,
+    /// The branch that its thread is meant to land on.
+    pub target: Option<String>,
+}
+
+/// The sessions that `filter` lets through, newest first, and a sentence for each record
+/// that could not be read: one damaged file does not hide the others.
+///
+/// # Errors
+/// [`crate::store::StoreError::Io`] if the folder itself cannot be read.
+pub fn list(context: &Context<'_>, filter: &Filter) -> Result<(Vec<Seen>, Vec<String>), Error> {
+    let active_only = filter.alive_only || filter.status == Some(Status::Active);
+    let mut ids = context.registry.live_ids()?;
+    if !active_only {
+        ids.extend(context.registry.ended_ids()?);
+    }
+    ids.sort();
+    ids.dedup();
+    let mut threads: HashMap<ThreadName, Option<ThreadRecord>> = HashMap::new();
+    let (mut rows, mut unreadable) = (Vec::new(), Vec::new());
+    for id in ids.iter().rev() {
+        let session = match context.registry.read(id) {
+            Ok(Some(session)) => session,
+            // It ended and was pruned since the folder was read.
+            Ok(None) => continue,
+            Err(error) => {
+                unreadable.push(error.to_string());
+                continue;
+            }
+        };
+        if filter.thread.as_ref().is_some_and(|thread| *thread != session.thread) {
+            continue;
+        }
+        let record = threads
+            .entry(session.thread.clone())
+            .or_insert_with_key(|thread| ThreadRecord::read(&context.layout, thread).ok().flatten());
+        let seen = see(context, session, record.as_ref());
+        let status_fits = filter.status.is_none_or(|status| seen.session.status == status);
+        if status_fits && (!filter.alive_only || seen.liveness.may_live()) {
+            rows.push(seen);
+        }
+    }
+    Ok((rows, unreadable))
+}
+
+/// One session.
+///
+/// # Errors
+/// [`SessionError::NotFound`]; [`crate::store::StoreError`].
+pub fn show(context: &Context<'_>, id: &SessionId) -> Result<Seen, Error> {
+    let session = context.registry.read(id)?;
+    let session = session.ok_or_else(|| SessionError::NotFound { id: id.clone() })?;
+    let record = ThreadRecord::read(&context.layout, &session.thread).ok().flatten();
+    Ok(see(context, session, record.as_ref()))
+}
+
+/// A session in the light of its thread's record.
+fn see(context: &Context<'_>, mut session: Session, record: Option<&ThreadRecord>) -> Seen {
+    if session.status == Status::Active && check_current(&session, record).is_err() {
+        session.status = Status::Abandoned;
+    }
+    let liveness = liveness_of(context, &session);
+    Seen { session, liveness, target: record.and_then(|record| record.target.clone()) }
+}

@@ -1,0 +1,14 @@
+//! The verbs: what each command does, without a terminal and without clap.
+
+pub mod acting;
+pub mod capture;
+pub mod checks;
+pub mod doctor;
+pub mod heartbeat;
+pub mod impact;
+pub mod listing;
+pub mod overlap;
+pub mod ready;
+pub mod release;
+pub mod reserve;
+pub mod threads;

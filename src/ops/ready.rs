@@ -1,0 +1,264 @@
+//! Declaring a thread ready: capture what is dirty, check what would land, and mark the
+//! very commit that was checked.
+//!
+//! Merging and checks run without the thread's lock; the mark is set under it, only if the
+//! session is still the owner and the tip still the commit that was checked.
+
+use std::path::PathBuf;
+
+use super::acting::{Acting, Claim, begin};
+use super::capture::{self, Captured};
+use super::checks::{self, Check};
+use super::impact::{Impact, assess};
+use super::overlap::{self, Overlap};
+use crate::context::Context;
+use crate::error::Error;
+use crate::git::diff::{Change, changed};
+use crate::git::merge::{Conflicts, Freshness, conflicts, freshness, merge_base};
+use crate::git::target::{Target, default_target};
+use crate::git::{GitError, Repo};
+use crate::names::{CommitId, SessionId, THREADS, ThreadName};
+use crate::session::Session;
+use crate::session::session::Status;
+use crate::store::events::{self, Event};
+use crate::thread::ThreadRecord;
+use crate::thread::locked::liveness_of;
+use crate::thread::owned::rfc3339;
+
+/// Below this the agent's own confidence is worth a warning; it never blocks.
+const LOW_CONFIDENCE: f64 = 0.5;
+
+/// How to go about it.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// The message of the capture, if one is made.
+    pub message: Option<String>,
+    /// Capture nothing.
+    pub no_capture: bool,
+    /// Skip hooks of that capture.
+    pub no_verify: bool,
+    /// The folder the command runs in.
+    pub cwd: PathBuf,
+}
+
+/// What was found.
+#[derive(Debug)]
+pub struct Report {
+    /// The session afterwards.
+    pub session: Session,
+    /// The commit that was checked.
+    pub commit: CommitId,
+    /// What was captured on the way.
+    pub captured: Option<Captured>,
+    /// Where the thread is meant to land.
+    pub target: Option<Target>,
+    /// How the thread stands to the target.
+    pub freshness: Option<Freshness>,
+    /// Paths that conflict with the target.
+    pub conflicts: Conflicts,
+    /// What landing would change.
+    pub changes: Vec<Change>,
+    /// What those changes touch.
+    pub impact: Impact,
+    /// Other live threads that touch the same paths.
+    pub overlaps: Vec<Overlap>,
+    /// The repository's own checks.
+    pub checks: Vec<Check>,
+    /// What keeps the thread from being ready; empty is ready.
+    pub blockers: Vec<String>,
+    /// What the caller should know.
+    pub warnings: Vec<String>,
+}
+
+/// Checks the session's thread and marks it ready if nothing blocks it.
+///
+/// # Errors
+/// As for capture; a blocked thread is not an error.
+pub fn ready(context: &Context<'_>, claim: &Claim, request: &Request) -> Result<Report, Error> {
+    let acting = begin(context, claim)?;
+    let mut warnings = Vec::new();
+    let captured = if request.no_capture {
+        None
+    } else {
+        capture_dirty(context, claim, &acting, request, &mut warnings)?
+    };
+    if let Some(captured) = &captured {
+        warnings.extend(captured.warnings.iter().cloned());
+    }
+    let mut report = inspect(context, &acting, warnings)?;
+    report.captured = captured;
+    if report.blockers.is_empty() {
+        let message = format!("heddle: ready by {}", acting.session.session_id);
+        let marked = acting.lock(context)?.mark_ready(&report.commit, &message);
+        report.session = marked.map_err(|error| match error {
+            Error::Git(GitError::RefMoved { .. }) => Error::Drift {
+                message: format!(
+                    "thread '{}' moved while it was checked; nothing was marked",
+                    acting.session.thread
+                ),
+            },
+            error => error,
+        })?;
+    } else {
+        report.session = acting.lock(context)?.renew(|_| {})?;
+        tell_blocked(context, &report);
+    }
+    Ok(report)
+}
+
+/// Captures what is dirty in the session's own worktree, wherever the command runs.
+fn capture_dirty(
+    context: &Context<'_>,
+    claim: &Claim,
+    acting: &Acting,
+    request: &Request,
+    warnings: &mut Vec<String>,
+) -> Result<Option<Captured>, Error> {
+    let wanted = capture::Request {
+        message: request.message.clone(),
+        no_verify: request.no_verify,
+        cwd: request.cwd.clone(),
+        ..capture::Request::default()
+    };
+    match &acting.session.path {
+        Some(path) if context.repo.worktree() == Some(path) => {
+            capture::capture(context, claim, &wanted).map(Some)
+        }
+        Some(path) if path.is_dir() => {
+            let repo = Repo::open(path)?;
+            let there = Context::new(&repo, context.platform, context.command)?;
+            let wanted = capture::Request { cwd: path.clone(), ..wanted };
+            capture::capture(&there, claim, &wanted).map(Some)
+        }
+        Some(path) => {
+            warnings.push(format!("worktree {path:?} is gone; nothing was captured from it"));
+            Ok(None)
+        }
+        // Nothing was captured yet, so no worktree is known to be this session's. The one
+        // the command runs in may be captured only if it stands where the thread does.
+        None if context.repo.worktree().is_none() => Ok(None),
+        None => match capture::capture(context, claim, &wanted) {
+            Err(Error::Drift { message }) => {
+                warnings.push(format!("nothing was captured: {message}"));
+                Ok(None)
+            }
+            captured => captured.map(Some),
+        },
+    }
+}
+
+/// Looks at the tip from all sides. Writes nothing but the logs of checks.
+fn inspect(context: &Context<'_>, acting: &Acting, mut warnings: Vec<String>) -> Result<Report, Error> {
+    let repo = context.repo;
+    let session = &acting.session;
+    let thread = &session.thread;
+    let tip = repo.read_ref(&thread.tip_ref())?.ok_or_else(|| Error::Drift {
+        message: format!("thread '{thread}' has no tip any more: its ref was deleted"),
+    })?;
+    let record = ThreadRecord::read(&context.layout, thread)?;
+    let configured = record.and_then(|record| record.target).or_else(|| context.settings.target.clone());
+    let target = default_target(repo, configured.as_deref(), session.head_branch.as_deref())?;
+    let mut blockers = Vec::new();
+    let (mut stands, mut conflicting) = (None, Conflicts::default());
+    match &target {
+        Some(target) => {
+            stands = Some(freshness(repo, &tip, &target.commit)?);
+            conflicting = conflicts(repo, &target.commit, &tip)?;
+        }
+        None => warnings.push(
+            "no target: set heddle.target, or reserve with --target, to have conflicts looked for".to_owned(),
+        ),
+    }
+    if conflicting.any {
+        let paths: Vec<_> = conflicting.paths.iter().map(|path| String::from_utf8_lossy(path)).collect();
+        blockers.push(format!("conflicts with the target in {}", paths.join(", ")));
+    }
+    // What landing would change: everything since the thread and its target parted.
+    let base = match &target {
+        Some(target) => merge_base(repo, &tip, &target.commit)?,
+        None => None,
+    };
+    let base = base.unwrap_or_else(|| session.anchor_state.clone());
+    if tip == base {
+        blockers.push("nothing was captured on this thread".to_owned());
+    }
+    let changes = changed(repo, &repo.resolve(base.as_str())?.tree, &repo.resolve(tip.as_str())?.tree)?;
+    let paths: Vec<Vec<u8>> = changes.iter().map(|change| change.path.clone()).collect();
+    let overlaps = overlap::overlaps(repo, &paths, &others(context, session)?)?;
+    for overlap in &overlaps {
+        let count = overlap.paths.len();
+        warnings.push(format!("thread '{}' touches {count} of the same paths", overlap.thread));
+    }
+    let confidence = repo.commits(None, &tip, 1)?.first().and_then(|commit| commit.trailers.confidence);
+    if let Some(confidence) = confidence.filter(|confidence| *confidence < LOW_CONFIDENCE) {
+        warnings.push(format!("the last capture's confidence is {confidence}"));
+    }
+    let checks = run_checks(context, session)?;
+    for check in checks.iter().filter(|check| !check.ok) {
+        blockers.push(format!("check {:?} failed ({})", check.command, check.status));
+    }
+    Ok(Report {
+        session: session.clone(),
+        commit: tip,
+        captured: None,
+        target,
+        freshness: stands,
+        conflicts: conflicting,
+        impact: assess(paths.iter().map(Vec::as_slice)),
+        changes,
+        overlaps,
+        checks,
+        blockers,
+        warnings,
+    })
+}
+
+/// The tips and anchors of the other threads that have an owner who may live.
+fn others(context: &Context<'_>, session: &Session) -> Result<Vec<(ThreadName, CommitId, CommitId)>, Error> {
+    let tips: std::collections::HashMap<String, CommitId> =
+        context.repo.list_refs(THREADS)?.into_iter().collect();
+    let mut found = Vec::new();
+    for id in context.registry.live_ids()? {
+        // A record that cannot be read is that thread's trouble, not this one's.
+        let Ok(Some(other)) = context.registry.read(&id) else { continue };
+        let live = other.status == Status::Active && liveness_of(context, &other).may_live();
+        if live
+            && other.thread != session.thread
+            && let Some(tip) = tips.get(&other.thread.tip_ref())
+        {
+            found.push((other.thread, tip.clone(), other.anchor_state));
+        }
+    }
+    Ok(found)
+}
+
+/// Runs the repository's own checks in the session's worktree.
+fn run_checks(context: &Context<'_>, session: &Session) -> Result<Vec<Check>, Error> {
+    let path = session.path.as_deref().filter(|path| path.is_dir()).or(context.repo.worktree());
+    let Some(path) = path else { return Ok(Vec::new()) };
+    let id: &SessionId = &session.session_id;
+    context
+        .settings
+        .ready_commands
+        .iter()
+        .enumerate()
+        .map(|(number, command)| checks::run(path, command, &context.layout.check_log(id, number + 1)))
+        .collect()
+}
+
+/// Notes in the event log that the thread was found blocked.
+fn tell_blocked(context: &Context<'_>, report: &Report) {
+    let Ok(id) = context.operation_id() else { return };
+    let session = &report.session;
+    let event = Event {
+        id,
+        at: rfc3339(context.platform.now().wall),
+        event: "blocked".to_owned(),
+        thread: session.thread.as_str().to_owned(),
+        session: session.session_id.as_str().to_owned(),
+        generation: Some(session.generation.get()),
+        commit: Some(report.commit.as_str().to_owned()),
+        status: None,
+    };
+    events::append(&context.layout.events(), &event);
+}

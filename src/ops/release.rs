@@ -1,0 +1,51 @@
+//! Ending a session.
+
+use std::time::SystemTime;
+
+use super::acting::{Claim, authorize, find};
+use crate::context::Context;
+use crate::error::Error;
+use crate::session::session::Status;
+use crate::session::{Session, SessionError};
+use crate::thread::LockedThread;
+
+/// Ends the session with `status`. Repeating it with the same status gives the same answer.
+/// With `force`, a person ends a session that is not theirs: no token is asked for.
+///
+/// # Errors
+/// [`SessionError`]; [`crate::store::StoreError::Busy`].
+pub fn release(context: &Context<'_>, claim: &Claim, status: Status, force: bool) -> Result<Session, Error> {
+    let session = find(context, &claim.session)?;
+    if !force {
+        authorize(context, &session, claim.token.as_ref())?;
+    }
+    if let Some(same) = already(&session, status) {
+        return Ok(same);
+    }
+    let thread = LockedThread::take(context, &session.thread)?;
+    // Recovery may just have finished a release that died half done.
+    if let Some(same) = context.registry.read(&claim.session)?.and_then(|session| already(&session, status)) {
+        return Ok(same);
+    }
+    let ended = thread.own(&claim.session)?.end(status)?;
+    context.registry.prune(context.settings.retention, SystemTime::now());
+    Ok(ended)
+}
+
+/// The answer to a release that has been done.
+fn already(session: &Session, status: Status) -> Option<Session> {
+    (session.status == status).then(|| session.clone())
+}
+
+/// Takes back a reservation whose answer could not be given, unless somebody has used it.
+pub fn take_back(context: &Context<'_>, session: &Session) {
+    let undo = || -> Result<(), Error> {
+        let owned = LockedThread::take(context, &session.thread)?.own(&session.session_id)?;
+        if owned.session().used {
+            return Err(SessionError::NotNamed.into());
+        }
+        owned.end(Status::Abandoned).map(drop)
+    };
+    // Whatever goes wrong, the lease ends it.
+    let _ = undo();
+}

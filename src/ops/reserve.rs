@@ -1,0 +1,426 @@
+//! Claiming a thread at an anchor.
+//!
+//! Everything happens under the thread's lock. Judging comes first and writes nothing;
+//! then Git's own lock on the tip is taken, the tip judged again under it, the journal
+//! written, and only then does anything change. The thread record that names the new
+//! session is the commit point: a process that dies before it is undone by the next
+//! (`thread::recover`), one that dies after it is finished.
+
+use std::time::{Duration, Instant};
+
+use crate::context::Context;
+use crate::error::{Conflict, ConflictKind, ConflictOwner, Error};
+use crate::git::refs::{Expected, LockedRef};
+use crate::git::repo::{Head, Resolved};
+use crate::names::{CommitId, Generation, ThreadName};
+use crate::platform::{ProcessState, Watch};
+use crate::session::registry;
+use crate::session::session::{self, Agent, Heartbeat, Holder, Session, Status, Usage};
+use crate::session::token::Token;
+use crate::store::atomic_file::{self, Durability};
+use crate::store::events::{self, Event};
+use crate::store::journal::{self, Action, Entry, RefMove};
+use crate::store::lock::Turn;
+use crate::thread::locked::{Owner, owner_of};
+use crate::thread::owned::rfc3339;
+use crate::thread::recover::recover;
+use crate::thread::{LockedThread, ThreadRecord};
+
+/// How often a waiter looks whether the owner has died without a word.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// What is asked for.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The thread.
+    pub thread: ThreadName,
+    /// The revision to start from; `None` is `HEAD`.
+    pub anchor: Option<String>,
+    /// Take the thread as it is, if it exists.
+    pub resume: bool,
+    /// What the agent sets out to do.
+    pub task: Option<String>,
+    /// The process whose life is the session's.
+    pub hold_for_pid: Option<u32>,
+    /// The lease; `None` is `heddle.ttl`.
+    pub ttl: Option<Duration>,
+    /// The branch to land on.
+    pub target: Option<String>,
+    /// Whether every command must show the token.
+    pub require_token: bool,
+    /// The caller's own secret, to ask again with.
+    pub request_token: Option<Token>,
+    /// How long to wait for a live owner: `None` not at all, `Some(None)` without limit.
+    pub wait: Option<Option<Duration>>,
+    /// Who the agent says it is.
+    pub agent: Agent,
+}
+
+/// A reservation.
+#[derive(Debug)]
+pub struct Reserved {
+    /// The session.
+    pub session: Session,
+    /// Its token.
+    pub token: Token,
+    /// Whether it was made just now, rather than found by its request token.
+    pub new: bool,
+}
+
+/// Reserves a thread.
+///
+/// # Errors
+/// [`Error::Conflict`] if it is owned or elsewhere; everything is then as it was.
+pub fn reserve(context: &Context<'_>, request: &Request) -> Result<Reserved, Error> {
+    if let Some(remote) = context.repo.mirrors_heddle_refs()? {
+        return Err(Error::Refused {
+            message: format!(
+                "remote '{remote}' fetches into refs/heddle/, so a fetch would overwrite threads"
+            ),
+            hint: Some(format!(
+                "this is a mirror clone; change remote.{remote}.fetch, or work in an ordinary clone"
+            )),
+        });
+    }
+    refuse_case_twin(context, &request.thread)?;
+    let holder = holder(context, request.hold_for_pid)?;
+    let anchor = resolve_anchor(context, request)?;
+    let started = Instant::now();
+    // Watched before the first look, so that no change falls between look and wait.
+    let watch = request.wait.map(|_| watch(context)).transpose()?;
+    let mut first: Option<Box<Conflict>> = None;
+    let mut turn = None;
+    loop {
+        let conflict = match attempt(context, request, &holder, anchor.as_ref()) {
+            Err(Error::Conflict(conflict)) if conflict.kind == ConflictKind::LiveOwner => conflict,
+            other => return other,
+        };
+        // However long it took, the answer is the first refusal.
+        let refusal = first.take().unwrap_or(conflict);
+        let (Some(limit), Some(watch)) = (request.wait, &watch) else {
+            return Err(Error::Conflict(refusal));
+        };
+        let left = || limit.map(|limit| limit.saturating_sub(started.elapsed()));
+        if turn.is_none() {
+            // Those who wait line up behind one lock, which the system hands on in the
+            // order of arrival; the first of them watches.
+            turn = Turn::take(&context.layout.queue(&request.thread), left())?;
+        }
+        if turn.is_none() || !wait_for_end(context, &request.thread, watch, left) {
+            return Err(Error::Conflict(refusal));
+        }
+        first = Some(refusal);
+    }
+}
+
+/// Watches the folder of thread records, in which every change of owner ends with a rename.
+fn watch(context: &Context<'_>) -> Result<Watch, Error> {
+    let folder = context.layout.threads();
+    let io =
+        |source| Error::Store(crate::store::StoreError::Io { action: "watch", path: folder.clone(), source });
+    atomic_file::create_folder(&folder, Durability::ProcessDeath).map_err(io)?;
+    Watch::new(&folder).map_err(io)
+}
+
+/// Waits until the thread seems to have no owner that may live; false after the limit.
+/// Reads only, and takes no lock.
+fn wait_for_end(
+    context: &Context<'_>,
+    thread: &ThreadName,
+    watch: &Watch,
+    left: impl Fn() -> Option<Duration>,
+) -> bool {
+    loop {
+        let record = ThreadRecord::read(&context.layout, thread).ok().flatten();
+        if owner_of(context, record.as_ref()).is_none_or(|owner| !owner.liveness.may_live()) {
+            return true;
+        }
+        let left = left().unwrap_or(LOOK);
+        if left.is_zero() {
+            return false;
+        }
+        watch.wait(left.min(LOOK));
+    }
+}
+
+/// A name that differs from an existing thread's only in case would be the same file.
+fn refuse_case_twin(context: &Context<'_>, thread: &ThreadName) -> Result<(), Error> {
+    if !context.repo.case_insensitive() {
+        return Ok(());
+    }
+    let folded = thread.as_str().to_lowercase();
+    for (name, _) in context.repo.list_refs(crate::names::THREADS)? {
+        let other = &name[crate::names::THREADS.len()..];
+        if other != thread.as_str() && other.to_lowercase() == folded {
+            return Err(Error::Refused {
+                message: format!("thread '{thread}' differs only in case from thread '{other}'"),
+                hint: Some("core.ignoreCase is set in this repository; choose another name".to_owned()),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// What is to keep the session alive.
+fn holder(context: &Context<'_>, pid: Option<u32>) -> Result<Holder, Error> {
+    let Some(pid) = pid else { return Ok(Holder::Lease) };
+    match context.platform.process(pid) {
+        ProcessState::Running { start_time, .. } => Ok(Holder::Process { pid, start_time }),
+        ProcessState::Gone => Err(Error::Refused {
+            message: format!("process {pid} does not exist"),
+            hint: Some("give --hold-for-pid the pid of a process that outlives this command".to_owned()),
+        }),
+        ProcessState::Unknown => Err(Error::Refused {
+            message: format!("process {pid} cannot be looked at"),
+            hint: Some("without --hold-for-pid the reservation lives by its heartbeats".to_owned()),
+        }),
+    }
+}
+
+/// The commit asked for; `None` is "the thread as it is".
+fn resolve_anchor(context: &Context<'_>, request: &Request) -> Result<Option<Resolved>, Error> {
+    if request.resume && context.repo.read_ref(&request.thread.tip_ref())?.is_some() {
+        return Ok(None);
+    }
+    Ok(Some(context.repo.resolve(request.anchor.as_deref().unwrap_or("HEAD"))?))
+}
+
+/// One try, under the lock.
+fn attempt(
+    context: &Context<'_>,
+    request: &Request,
+    holder: &Holder,
+    anchor: Option<&Resolved>,
+) -> Result<Reserved, Error> {
+    let thread = LockedThread::take(context, &request.thread)?;
+    let owner = thread.owner();
+    if let Some(answer) = same_request(request, owner.as_ref(), anchor) {
+        return Ok(answer);
+    }
+    let tip = thread.tip()?;
+    let anchor = match (anchor, &tip) {
+        (Some(anchor), _) => anchor.clone(),
+        (None, Some(tip)) => context.repo.resolve(tip.as_str())?,
+        // The thread went away between the first look and the lock.
+        (None, None) => context.repo.resolve(request.anchor.as_deref().unwrap_or("HEAD"))?,
+    };
+    let previous = judge(request, owner, tip.as_ref(), &anchor.commit)?;
+    let locked = thread.lock_tip()?;
+    if locked.current() != tip.as_ref() {
+        judge(request, None, locked.current(), &anchor.commit)?;
+    }
+    let made = make_session(context, &thread, request, holder, &anchor, &locked)?;
+    commit(context, &thread, request, made, previous, locked)
+}
+
+/// The reservation that this very request got before.
+fn same_request(request: &Request, owner: Option<&Owner>, anchor: Option<&Resolved>) -> Option<Reserved> {
+    let key = request.request_token.as_ref()?;
+    let owner = owner.filter(|owner| owner.liveness.may_live())?;
+    let session = owner.session.as_ref()?;
+    let asked = session.request.as_ref()?;
+    let same_anchor = match anchor {
+        Some(anchor) => asked.anchor.as_ref() == Some(&anchor.commit),
+        // With --resume the thread existed already when this request looked.
+        None => true,
+    };
+    if !key.matches(&asked.token_hash) || !same_anchor {
+        return None;
+    }
+    let token = key.unseal(&asked.sealed_token, session.session_id.as_str())?;
+    token.matches(&session.token_hash).then(|| Reserved { session: session.clone(), token, new: false })
+}
+
+/// Whether the thread may be had; the dead owner, if there is one.
+fn judge(
+    request: &Request,
+    owner: Option<Owner>,
+    tip: Option<&CommitId>,
+    anchor: &CommitId,
+) -> Result<Option<Session>, Error> {
+    let there = tip.is_none_or(|tip| tip == anchor);
+    let (blocking, dead) = match owner {
+        Some(owner) if owner.liveness.may_live() => (Some(owner), None),
+        Some(owner) => (None, owner.session),
+        None => (None, None),
+    };
+    if blocking.is_none() && there {
+        return Ok(dead);
+    }
+    let kind = if there { ConflictKind::LiveOwner } else { ConflictKind::AnchorDrift };
+    Err(Error::Conflict(Box::new(Conflict {
+        kind,
+        thread: request.thread.clone(),
+        requested: anchor.clone(),
+        owner: blocking.map(|owner| ConflictOwner {
+            id: owner.id,
+            session: owner.session,
+            liveness: owner.liveness,
+        }),
+        actual: tip.cloned(),
+    })))
+}
+
+/// The new session, not yet written.
+fn make_session(
+    context: &Context<'_>,
+    thread: &LockedThread<'_>,
+    request: &Request,
+    holder: &Holder,
+    anchor: &Resolved,
+    tip: &LockedRef<'_>,
+) -> Result<(Session, Token), Error> {
+    let last = match (thread.record(), tip.current()) {
+        (Some(record), _) => Some(record.generation),
+        // The record was lost, or the thread came from elsewhere: its commits still tell
+        // which generations were used.
+        (None, Some(commit)) => context.repo.generation_in_trailers(commit, thread.name())?,
+        (None, None) => None,
+    };
+    let session_id = context.new_session_id().map_err(Error::Randomness)?;
+    let token = Token::generate(context.platform).map_err(Error::Randomness)?;
+    let now = context.platform.now();
+    let head_branch = match context.repo.head()? {
+        Head::Branch { name, .. } | Head::Unborn { branch: name } => Some(name),
+        Head::Detached { .. } => None,
+    };
+    let session = Session {
+        version: session::VERSION,
+        thread: thread.name().clone(),
+        anchor_state: anchor.commit.clone(),
+        anchor_root: anchor.tree.clone(),
+        generation: Generation::after(last),
+        status: Status::Active,
+        task: request.task.clone(),
+        path: None,
+        holder: holder.clone(),
+        ttl_seconds: request.ttl.unwrap_or(context.settings.ttl).as_secs().max(1),
+        heartbeat: Heartbeat::new(&now, context.platform.place()),
+        started_at: now.wall,
+        completed_at: None,
+        token_hash: token.hash(),
+        require_token: request.require_token || context.settings.require_token,
+        request: request.request_token.as_ref().map(|key| session::Request {
+            token_hash: key.hash(),
+            anchor: Some(anchor.commit.clone()),
+            sealed_token: key.seal(&token, session_id.as_str()),
+        }),
+        head_branch,
+        agent: request.agent.clone(),
+        usage: Usage::default(),
+        progress: None,
+        used: false,
+        extra: serde_json::Map::new(),
+        session_id,
+    };
+    Ok((session, token))
+}
+
+/// The writes, from the journal to the commit point.
+fn commit(
+    context: &Context<'_>,
+    thread: &LockedThread<'_>,
+    request: &Request,
+    (session, token): (Session, Token),
+    previous: Option<Session>,
+    tip: LockedRef<'_>,
+) -> Result<Reserved, Error> {
+    let operation = context.operation_id().map_err(Error::Randomness)?;
+    let old = tip.current().cloned();
+    let entry = Entry {
+        version: journal::VERSION,
+        operation: operation.clone(),
+        action: Action::Reserve {
+            session: session.session_id.clone(),
+            generation: session.generation,
+            previous: previous.as_ref().map(|previous| previous.session_id.clone()),
+            tip: RefMove {
+                name: tip.name().to_owned(),
+                old: old.clone(),
+                new: session.anchor_state.clone(),
+                lock: tip.identity(),
+            },
+        },
+    };
+    journal::begin(&context.layout.journal(thread.name()), &entry, context.durability())?;
+    let written = write_all(context, thread, request, &session, previous.as_ref(), tip, old.is_none());
+    let present = match written {
+        Ok(present) => present,
+        Err(error) => {
+            // As if we had died here: what a successor would do, we do ourselves.
+            let _ = recover(context, thread.name());
+            return Err(error);
+        }
+    };
+    let event = |name: &str, session: &Session, status: Option<Status>| Event {
+        id: operation.clone(),
+        at: rfc3339(session.completed_at.unwrap_or(session.started_at)),
+        event: name.to_owned(),
+        thread: session.thread.as_str().to_owned(),
+        session: session.session_id.as_str().to_owned(),
+        generation: Some(session.generation.get()),
+        commit: status.is_none().then(|| session.anchor_state.as_str().to_owned()),
+        status: status.map(|status| status.word().to_owned()),
+    };
+    let log = context.layout.events();
+    if let Some(previous) = previous {
+        let previous = registry::ended(previous, Status::Abandoned, session.started_at);
+        events::append(&log, &event("expired", &previous, Some(Status::Abandoned)));
+    }
+    events::append(&log, &event("reserved", &session, None));
+    let _ = atomic_file::remove(&context.layout.journal(thread.name()));
+    drop(present);
+    Ok(Reserved { session, token, new: true })
+}
+
+/// Everything between the journal and the commit point, which is the last write here.
+fn write_all(
+    context: &Context<'_>,
+    thread: &LockedThread<'_>,
+    request: &Request,
+    session: &Session,
+    previous: Option<&Session>,
+    tip: LockedRef<'_>,
+    create: bool,
+) -> Result<Option<std::fs::File>, Error> {
+    if let Some(previous) = previous {
+        let ended = registry::ended(previous.clone(), Status::Abandoned, session.started_at);
+        context.registry.end(&ended)?;
+    }
+    context.registry.write(session)?;
+    let present = context.registry.hold_present(&session.session_id, true);
+    let generation = session.generation;
+    // Where the ref is only compared, Git's lock is held until the record is durable.
+    let mut compared = Some(tip);
+    if create && let Some(tip) = compared.take() {
+        let name = tip.name().to_owned();
+        let message = format!("heddle: reserve by {} (generation {generation})", session.session_id);
+        tip.swap(&Expected::Absent, &session.anchor_state, &message)?;
+        sync_ref_folders(context, &name)?;
+    }
+    let record = match thread.record() {
+        Some(record) => ThreadRecord {
+            generation,
+            owner: Some(session.session_id.clone()),
+            target: request.target.clone().or_else(|| record.target.clone()),
+            ..record.clone()
+        },
+        None => ThreadRecord {
+            target: request.target.clone(),
+            ..ThreadRecord::new(thread.name().clone(), generation, session.session_id.clone())
+        },
+    };
+    record.write(&context.layout, context.durability())?;
+    drop(compared);
+    Ok(present)
+}
+
+/// Makes the folders above a new ref survive a power cut; libgit2 syncs only the last.
+fn sync_ref_folders(context: &Context<'_>, name: &str) -> Result<(), Error> {
+    let threads = context.layout.ref_file(crate::names::THREADS.trim_end_matches('/'));
+    let file = context.layout.ref_file(name);
+    for folder in file.ancestors().skip(2).take_while(|folder| folder.starts_with(&threads)) {
+        atomic_file::sync_folder(folder, context.durability())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,315 @@
+//! From what the domain knows to what the documents say.
+
+use std::path::Path;
+
+use super::documents as doc;
+use super::text::quoted_path;
+use crate::error::{Conflict, ConflictKind};
+use crate::git::diff::Change;
+use crate::git::history::Commit;
+use crate::git::merge::Freshness;
+use crate::names::CommitId;
+use crate::ops::capture::Captured;
+use crate::ops::doctor::Finding;
+use crate::ops::impact::{Category, Impact};
+use crate::ops::ready::Report;
+use crate::ops::threads;
+use crate::session::Liveness;
+use crate::session::session::{Holder, Session, Status};
+use crate::session::token::Token;
+use crate::store::events::Event;
+use crate::thread::owned::rfc3339;
+
+/// A session, with its token only in the answer to the reserve that made it.
+#[must_use]
+pub fn session(
+    session: &Session,
+    liveness: Liveness,
+    target: Option<&str>,
+    token: Option<&Token>,
+) -> doc::Session {
+    let (kind, pid) = match &session.holder {
+        Holder::Lease => (doc::HolderKind::Lease, None),
+        Holder::Process { pid, .. } => (doc::HolderKind::Process, Some(*pid)),
+    };
+    let agent = session.agent.clone();
+    let usage = session.usage;
+    doc::Session {
+        session_id: session.session_id.as_str().to_owned(),
+        reservation_token: token.map(|token| token.reveal().to_owned()),
+        thread: session.thread.as_str().to_owned(),
+        anchor_state: Some(session.anchor_state.as_str().to_owned()),
+        anchor_root: Some(session.anchor_root.as_str().to_owned()),
+        status: status(session.status),
+        path: session.path.as_deref().map(shown_path),
+        task: session.task.clone(),
+        generation: session.generation.get(),
+        liveness: liveness_word(liveness),
+        started_at: rfc3339(session.started_at),
+        heartbeat_at: rfc3339(session.heartbeat.at),
+        expires_at: Some(rfc3339(session.expires_at())),
+        completed_at: session.completed_at.map(rfc3339),
+        holder: doc::Holder { kind, pid, host: Some(session.heartbeat.place.host.clone()) },
+        agent: doc::Agent {
+            provider: agent.provider,
+            model: agent.model,
+            harness: agent.harness,
+            thinking_level: agent.thinking_level,
+            parent: agent.parent,
+            client_instance: agent.client_instance,
+            source: Some(agent.source),
+        },
+        usage: doc::Usage {
+            input_tokens: usage.input_tokens,
+            output_tokens: usage.output_tokens,
+            reasoning_tokens: usage.reasoning_tokens,
+            tool_calls: usage.tool_calls,
+            cost_micros_usd: usage.cost_micros_usd,
+        },
+        progress: session.progress.clone(),
+        target: target.map(str::to_owned),
+    }
+}
+
+/// How a session stands.
+#[must_use]
+pub fn status(status: Status) -> doc::SessionStatus {
+    match status {
+        Status::Active => doc::SessionStatus::Active,
+        Status::Abandoned => doc::SessionStatus::Abandoned,
+        Status::Complete => doc::SessionStatus::Complete,
+        Status::Merged => doc::SessionStatus::Merged,
+    }
+}
+
+/// Whether an owner lives.
+#[must_use]
+pub fn liveness_word(liveness: Liveness) -> doc::Liveness {
+    match liveness {
+        Liveness::Alive => doc::Liveness::Alive,
+        Liveness::Dead(_) => doc::Liveness::Dead,
+        Liveness::Unknown(_) => doc::Liveness::Unknown,
+    }
+}
+
+/// A refused reserve.
+#[must_use]
+pub fn conflict(conflict: &Conflict) -> doc::Conflict {
+    let owner = conflict.owner.as_ref().and_then(|owner| Some((owner.session.as_ref()?, owner.liveness)));
+    doc::Conflict {
+        kind: match conflict.kind {
+            ConflictKind::LiveOwner => doc::ConflictKind::LiveOwner,
+            ConflictKind::AnchorDrift => doc::ConflictKind::AnchorDrift,
+        },
+        thread: conflict.thread.as_str().to_owned(),
+        requested_anchor: conflict.requested.as_str().to_owned(),
+        owner: owner.map(|(owner, liveness)| Box::new(session(owner, liveness, None, None))),
+        reserved_anchor: conflict.actual.as_ref().map(|commit| commit.as_str().to_owned()),
+        message: conflict.message(),
+    }
+}
+
+/// A capture.
+#[must_use]
+pub fn capture(captured: &Captured, confidence: Option<f64>) -> doc::Capture {
+    let (insertions, deletions) = totals(&captured.changes);
+    doc::Capture {
+        session_id: captured.session.session_id.as_str().to_owned(),
+        thread: captured.session.thread.as_str().to_owned(),
+        captured: captured.captured,
+        commit: captured.captured.then(|| captured.commit.as_str().to_owned()),
+        tree: Some(captured.tree.as_str().to_owned()),
+        parent: Some(captured.parent.as_str().to_owned()),
+        message: captured.message.clone(),
+        confidence,
+        changed_paths: captured.changes.iter().map(|change| quoted_path(&change.path)).collect(),
+        insertions,
+        deletions,
+        impact_categories: categories(&captured.impact),
+        heavy_impact_paths: captured.impact.heavy_paths.iter().map(|path| quoted_path(path)).collect(),
+        promotion_suggested: captured.impact.promotion_suggested,
+        warnings: captured.warnings.clone(),
+    }
+}
+
+/// A ready thread, or one that is not.
+#[must_use]
+pub fn ready(report: &Report) -> doc::Ready {
+    let (insertions, deletions) = totals(&report.changes);
+    let blocked = !report.blockers.is_empty();
+    let thread = report.session.thread.as_str().to_owned();
+    let target = report.target.as_ref().map(|target| target.refname.clone());
+    let next = match (&target, blocked) {
+        (_, true) => Some("mend what blocks, capture, and run ready again".to_owned()),
+        (Some(_), false) => Some(format!("git heddle agent release --session {}", report.session.session_id)),
+        (None, false) => None,
+    };
+    doc::Ready {
+        status: if blocked { doc::ReadyStatus::Blocked } else { doc::ReadyStatus::Completed },
+        action: "ready".to_owned(),
+        message: if blocked {
+            format!("thread '{thread}' is not ready: {}", report.blockers.join("; "))
+        } else {
+            format!("thread '{thread}' is ready at {}", report.commit.short())
+        },
+        blockers: report.blockers.clone(),
+        warnings: report.warnings.clone(),
+        next_action: next,
+        captured: report.captured.as_ref().is_some_and(|captured| captured.captured),
+        thread_state: if blocked { doc::ThreadState::Blocked } else { doc::ThreadState::Ready },
+        session_id: report.session.session_id.as_str().to_owned(),
+        thread,
+        commit: report.commit.as_str().to_owned(),
+        report: doc::ReadyReport {
+            target,
+            freshness: report.freshness.map(|freshness| match freshness {
+                Freshness::Current { .. } => doc::Freshness::Current,
+                Freshness::Behind { .. } => doc::Freshness::Behind,
+                Freshness::Diverged { .. } => doc::Freshness::Diverged,
+            }),
+            ahead: report.freshness.map(|freshness| freshness.ahead() as u64),
+            behind: report.freshness.map(|freshness| freshness.behind() as u64),
+            conflicts: report
+                .conflicts
+                .paths
+                .iter()
+                .map(|path| doc::MergeConflict { path: quoted_path(path), message: None })
+                .collect(),
+            changed_paths: report.changes.iter().map(|change| quoted_path(&change.path)).collect(),
+            insertions,
+            deletions,
+            impact_categories: categories(&report.impact),
+            heavy_impact_paths: report.impact.heavy_paths.iter().map(|path| quoted_path(path)).collect(),
+            promotion_suggested: report.impact.promotion_suggested,
+            overlaps: report
+                .overlaps
+                .iter()
+                .map(|overlap| doc::Overlap {
+                    thread: overlap.thread.as_str().to_owned(),
+                    paths: overlap.paths.iter().map(|path| quoted_path(path)).collect(),
+                })
+                .collect(),
+            checks: report
+                .checks
+                .iter()
+                .map(|check| doc::Check {
+                    command: check.command.clone(),
+                    status: check.code,
+                    ok: check.ok,
+                    duration_ms: u64::try_from(check.duration.as_millis()).unwrap_or(u64::MAX),
+                    log: Some(shown_path(&check.log)),
+                })
+                .collect(),
+        },
+    }
+}
+
+/// A line of the event log.
+#[must_use]
+pub fn event(event: &Event) -> doc::Event {
+    doc::Event {
+        version: 1,
+        at: event.at.clone(),
+        id: event.id.clone(),
+        kind: event.event.clone(),
+        thread: Some(event.thread.clone()),
+        session: Some(event.session.clone()),
+        generation: event.generation,
+        old: None,
+        new: event.commit.clone(),
+        message: event.status.clone(),
+    }
+}
+
+fn totals(changes: &[Change]) -> (u64, u64) {
+    let sum = |count: fn(&Change) -> Option<u64>| changes.iter().filter_map(count).sum();
+    (sum(|change| change.insertions), sum(|change| change.deletions))
+}
+
+fn categories(impact: &Impact) -> Vec<doc::ImpactCategory> {
+    let word = |category: &Category| match category {
+        Category::DependencyManifest => doc::ImpactCategory::Dependencies,
+        Category::BuildConfig => doc::ImpactCategory::BuildConfig,
+        Category::RuntimeConfig => doc::ImpactCategory::RuntimeConfig,
+        Category::Generated => doc::ImpactCategory::GeneratedOutput,
+        Category::PublicApi => doc::ImpactCategory::PublicApi,
+        Category::BroadChange => doc::ImpactCategory::ManyPaths,
+    };
+    impact.categories.iter().map(word).collect()
+}
+
+fn shown_path(path: &Path) -> String {
+    use std::os::unix::ffi::OsStrExt as _;
+    quoted_path(path.as_os_str().as_bytes())
+}
+
+/// A thread in a list.
+#[must_use]
+pub fn thread_row(seen: &threads::Seen) -> doc::ThreadRow {
+    let owner = seen.owner.as_ref();
+    let session = owner.and_then(|owner| owner.session.as_ref());
+    let text = |commit: &CommitId| commit.as_str().to_owned();
+    doc::ThreadRow {
+        thread: seen.thread.as_str().to_owned(),
+        tip: Some(text(&seen.tip)),
+        ready: seen.ready,
+        state: match seen.state() {
+            threads::State::Ready => doc::ThreadState::Ready,
+            threads::State::Active => doc::ThreadState::Active,
+            threads::State::Merged => doc::ThreadState::Merged,
+            threads::State::Abandoned => doc::ThreadState::Abandoned,
+        },
+        owner: owner.map(|owner| owner.id.as_str().to_owned()),
+        liveness: owner.map(|owner| liveness_word(owner.liveness)),
+        generation: seen.record.as_ref().map(|record| record.generation.get()),
+        target: seen.target.clone(),
+        anchor: session.map(|session| text(&session.anchor_state)),
+        last_heartbeat_at: session.map(|session| rfc3339(session.heartbeat.at)),
+        ahead: seen.ahead_behind.map(|(ahead, _)| ahead as u64),
+        behind: seen.ahead_behind.map(|(_, behind)| behind as u64),
+        task: session.and_then(|session| session.task.clone()),
+        recovering: seen.recovering,
+    }
+}
+
+/// A thread in full.
+#[must_use]
+pub fn thread_detail(detail: &threads::Detail) -> doc::ThreadDetail {
+    let owner = detail.seen.owner.as_ref();
+    let owned = owner.and_then(|owner| Some((owner.session.as_ref()?, owner.liveness)));
+    let target = detail.seen.record.as_ref().and_then(|record| record.target.as_deref());
+    doc::ThreadDetail {
+        row: thread_row(&detail.seen),
+        session: owned.map(|(owner, liveness)| session(owner, liveness, target, None)),
+        worktree: owned.and_then(|(owner, _)| owner.path.as_deref().map(shown_path)),
+        captures: detail.captures.iter().map(capture_row).collect(),
+        changed_paths: detail.changes.iter().map(|change| quoted_path(&change.path)).collect(),
+    }
+}
+
+fn capture_row(commit: &Commit) -> doc::CaptureRow {
+    let trailers = commit.trailers.clone();
+    doc::CaptureRow {
+        commit: commit.id.as_str().to_owned(),
+        subject: commit.subject.clone(),
+        session: trailers.session,
+        generation: trailers.generation,
+        agent: trailers.agent,
+        confidence: trailers.confidence,
+        author_time: rfc3339(chrono::DateTime::from_timestamp(commit.author_time, 0).unwrap_or_default()),
+    }
+}
+
+/// What doctor found.
+#[must_use]
+pub fn doctor(findings: &[Finding]) -> doc::Doctor {
+    let finding = |finding: &Finding| doc::Finding {
+        kind: finding.kind.to_owned(),
+        thread: finding.thread.as_ref().map(|thread| thread.as_str().to_owned()),
+        path: Some(shown_path(&finding.path)),
+        message: finding.message.clone(),
+        fix: finding.fix.map(str::to_owned),
+        fixed: finding.fixed,
+    };
+    doc::Doctor { findings: findings.iter().map(finding).collect() }
+}
