@@ -35,7 +35,7 @@ _git_heddle() {
     done
     local -a COMP_WORDS=(git-heddle "${COMP_WORDS[@]:at+1}")
     local COMP_CWORD=$((COMP_CWORD - at))
-    _git-heddle git-heddle "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD-1]}"
+    _git__heddle git-heddle "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD-1]}"
 }
 "#;
 
