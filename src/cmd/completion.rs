@@ -33,8 +33,10 @@ _git_heddle() {
     for ((at = 1; at < ${#COMP_WORDS[@]}; at++)); do
         [ "${COMP_WORDS[at]}" = heddle ] && break
     done
-    local -a COMP_WORDS=(git-heddle "${COMP_WORDS[@]:at+1}")
-    local COMP_CWORD=$((COMP_CWORD - at))
+    local -a words=(git-heddle "${COMP_WORDS[@]:at+1}")
+    local current=$((COMP_CWORD - at))
+    local -a COMP_WORDS=("${words[@]}")
+    local COMP_CWORD=$current
     _git__heddle git-heddle "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD-1]}"
 }
 "#;
