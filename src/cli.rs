@@ -204,7 +204,9 @@ pub fn command() -> clap::Command {
 
 /// Adds to `command` and all below it what they have in common.
 fn complete(command: clap::Command) -> clap::Command {
-    let command = with_negations(Global::augment_args(command));
+    // The doc comment of `Global` would become the description of every command.
+    let about = command.get_about().cloned().unwrap_or_default();
+    let command = with_negations(Global::augment_args(command)).about(about).long_about(None);
     let names: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
     names.iter().fold(command, |command, name| command.mut_subcommand(name, complete))
 }

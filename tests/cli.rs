@@ -142,3 +142,25 @@ fn bytes_that_are_not_utf8_are_refused_but_in_paths() {
         other => panic!("{other:?}"),
     }
 }
+
+#[test]
+fn git_heddle_completes_in_bash() {
+    let script = r#"
+        source <("$HEDDLE" completion bash)
+        COMP_WORDS=(git -C x heddle agent re) COMP_CWORD=5
+        _git_heddle
+        echo "${COMPREPLY[*]}"
+        COMP_WORDS=(git heddle thread '') COMP_CWORD=3
+        _git_heddle
+        echo "${COMPREPLY[*]}"
+    "#;
+    let output = std::process::Command::new("bash")
+        .args(["--norc", "-c", script])
+        .env("HEDDLE", env!("CARGO_BIN_EXE_git-heddle"))
+        .output()
+        .expect("bash");
+    let said = String::from_utf8_lossy(&output.stdout);
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines.first(), Some(&"reserve ready release"), "{output:?}");
+    assert!(lines.get(1).is_some_and(|line| line.contains("list") && line.contains("show")), "{output:?}");
+}

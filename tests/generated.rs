@@ -87,7 +87,9 @@ fn page(command: &clap::Command) -> (String, String) {
     let mut page = Vec::new();
     man.render_title(&mut page).expect("title");
     man.render_name_section(&mut page).expect("name");
-    man.render_synopsis_section(&mut page).expect("synopsis");
+    let usage = command.clone().render_usage().to_string();
+    let usage = usage.trim_start_matches("Usage: ").replace('-', "\\-");
+    page.extend_from_slice(format!(".SH SYNOPSIS\n.nf\n{usage}\n.fi\n").as_bytes());
     page.extend_from_slice(before.as_bytes());
     if command.has_subcommands() {
         // clap_mangen's own list knows neither the spelling nor the place of the pages.
@@ -104,7 +106,10 @@ fn page(command: &clap::Command) -> (String, String) {
           option wins.\n",
     );
     page.extend_from_slice(after.as_bytes());
-    (format!("{name}.1"), String::from_utf8(page).expect("UTF-8"))
+    // clap_mangen repeats its definition of the apostrophe before every section.
+    let page = String::from_utf8(page).expect("UTF-8");
+    let preamble = ".ie \\n(.g .ds Aq \\(aq\n.el .ds Aq '\n";
+    (format!("{name}.1"), format!("{preamble}{}", page.replace(preamble, "")))
 }
 
 /// The hand-written sections: those before the options, and those after them.

@@ -33,9 +33,11 @@ _git_heddle() {
     for ((at = 1; at < ${#COMP_WORDS[@]}; at++)); do
         [ "${COMP_WORDS[at]}" = heddle ] && break
     done
-    local -a COMP_WORDS=(git-heddle "${COMP_WORDS[@]:at+1}")
-    local COMP_CWORD=$((COMP_CWORD - at))
-    _git-heddle git-heddle "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD-1]}"
+    local -a words=(git-heddle "${COMP_WORDS[@]:at+1}")
+    local current=$((COMP_CWORD - at))
+    local -a COMP_WORDS=("${words[@]}")
+    local COMP_CWORD=$current
+    _git__heddle git-heddle "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD-1]}"
 }
 "#;
 
@@ -63,6 +65,12 @@ pub fn run(args: &Args, out: &mut Stdout) -> io::Result<()> {
     let mut script = Vec::new();
     let mut definition = cli::command();
     clap_complete::generate(shell, &mut definition, "git-heddle", &mut script);
-    script.extend_from_slice(wrapper.as_bytes());
-    out.bytes(&script)
+    let mut script = String::from_utf8_lossy(&script).into_owned();
+    if args.shell == Shell::Bash {
+        // clap_complete 4.6 spells a hyphen in the program's name in two ways, one where it
+        // steps into a subcommand and another where it looks the step up.
+        script = script.replace("git__subcmd__heddle", "git__heddle");
+    }
+    script.push_str(wrapper);
+    out.text(&script)
 }
