@@ -1,0 +1,410 @@
+//! Capture, against the real binary, the real git and the user's real configuration: each
+//! test is a way in which staging or committing went wrong somewhere.
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+/// A repository with one commit and a session on the thread `work`.
+struct Sandbox {
+    folder: tempfile::TempDir,
+    session: String,
+}
+
+impl Sandbox {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("folder");
+        fs::create_dir(folder.path().join("home")).expect("home");
+        fs::create_dir(folder.path().join("repo")).expect("repo");
+        let mut sandbox = Self { folder, session: String::new() };
+        sandbox.git(&["init", "-q", "-b", "main"]);
+        sandbox.git(&["config", "user.name", "A. Person"]);
+        sandbox.git(&["config", "user.email", "person@example.com"]);
+        sandbox.write("a", "one\n");
+        sandbox.write("b", "one\n");
+        sandbox.git(&["add", "."]);
+        sandbox.git(&["commit", "-q", "-m", "Start"]);
+        sandbox.session = sandbox.reserve("work");
+        sandbox
+    }
+
+    fn repo(&self) -> std::path::PathBuf {
+        self.folder.path().join("repo")
+    }
+
+    fn prepare(&self, command: &mut Command) {
+        command
+            .current_dir(self.repo())
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").expect("PATH"))
+            .env("HOME", self.folder.path().join("home"))
+            .env("GIT_CONFIG_NOSYSTEM", "1");
+    }
+
+    fn run(&self, program: &str, args: &[&str]) -> Output {
+        let mut command = Command::new(program);
+        self.prepare(command.args(args));
+        command.output().expect("program")
+    }
+
+    fn git(&self, args: &[&str]) -> String {
+        let output = self.run("git", args);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "git {args:?}: {said}");
+        String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+    }
+
+    fn heddle(&self, args: &[&str]) -> (i32, Value, String) {
+        let output = self.run(env!("CARGO_BIN_EXE_git-heddle"), args);
+        let document = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
+        (output.status.code().expect("exit"), document, String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
+    fn reserve(&self, thread: &str) -> String {
+        let (code, document, said) = self.heddle(&["agent", "reserve", "--thread", thread, "--resume"]);
+        assert_eq!(code, 0, "{said}");
+        document["session_id"].as_str().expect("session_id").to_owned()
+    }
+
+    fn capture(&self, args: &[&str]) -> (i32, Value, String) {
+        self.heddle(&[&["agent", "capture", "--session", &self.session, "-m", "Work"], args].concat())
+    }
+
+    fn captured(&self, args: &[&str]) -> Value {
+        let (code, document, said) = self.capture(args);
+        assert_eq!(code, 0, "{said}");
+        document
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        fs::write(self.repo().join(path), text).expect("write");
+    }
+
+    fn hook(&self, name: &str, text: &str) {
+        let path = self.repo().join(".git/hooks").join(name);
+        fs::create_dir_all(path.parent().expect("folder")).expect("hooks");
+        fs::write(&path, format!("#!/bin/sh\n{text}\n")).expect("hook");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("mode");
+    }
+
+    fn tip(&self) -> String {
+        self.git(&["rev-parse", "refs/heddle/threads/work"])
+    }
+
+    fn at_tip(&self, path: &str) -> String {
+        self.git(&["show", &format!("refs/heddle/threads/work:{path}")])
+    }
+
+    /// What a refusal must leave as it was.
+    fn state(&self) -> (String, String, Vec<u8>, Vec<String>) {
+        let refs = self.git(&["for-each-ref"]);
+        let status = self.git(&["status", "--porcelain=v2", "--branch"]);
+        let index = fs::read(self.repo().join(".git/index")).expect("index");
+        let entries = fs::read_dir(self.repo().join(".git")).expect("read");
+        let scratch = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+        (refs, status, index, scratch.filter(|name| name.contains("scratch")).collect())
+    }
+}
+
+#[test]
+fn a_capture_is_a_real_commit_and_the_checkout_stays_as_it_is() {
+    let sandbox = Sandbox::new();
+    sandbox.write("a", "two\n");
+    sandbox.write("new", "x\n");
+    let before = sandbox.state();
+    let document = sandbox.captured(&["--confidence", "0.75"]);
+    let after = sandbox.state();
+    assert_eq!(document["changed_paths"], serde_json::json!(["a", "new"]));
+    assert_eq!((&before.1, &before.2, &before.3), (&after.1, &after.2, &after.3));
+    let body = sandbox.git(&["log", "-1", "--format=%(trailers:only)", "refs/heddle/threads/work"]);
+    for trailer in ["Heddle-Thread: work", "Heddle-Generation: 1", "Heddle-Confidence: 0.75"] {
+        assert!(body.contains(trailer), "{body}");
+    }
+    assert_eq!(sandbox.captured(&[])["captured"], Value::Bool(false));
+    sandbox.git(&["fsck", "--strict"]);
+}
+
+#[test]
+fn an_edit_of_the_same_size_within_a_second_is_seen() {
+    let sandbox = Sandbox::new();
+    for round in 0..20 {
+        sandbox.write("a", &format!("{round:03}\n"));
+        sandbox.git(&["add", "a"]);
+        sandbox.write("a", &format!("{:03}\n", 999 - round));
+        sandbox.captured(&[]);
+        assert_eq!(sandbox.at_tip("a"), format!("{:03}", 999 - round));
+    }
+}
+
+#[test]
+fn captures_of_different_paths_do_not_put_each_other_back() {
+    let sandbox = Sandbox::new();
+    sandbox.write("a", "two\n");
+    sandbox.write("b", "two\n");
+    sandbox.captured(&["--", "a"]);
+    assert_eq!((sandbox.at_tip("a"), sandbox.at_tip("b")), ("two".to_owned(), "one".to_owned()));
+    sandbox.captured(&["--", "b"]);
+    assert_eq!((sandbox.at_tip("a"), sandbox.at_tip("b")), ("two".to_owned(), "two".to_owned()));
+}
+
+#[test]
+fn what_the_user_has_staged_is_neither_swept_in_nor_lost() {
+    let sandbox = Sandbox::new();
+    sandbox.write("b", "staged\n");
+    sandbox.git(&["add", "b"]);
+    sandbox.write("a", "two\n");
+    sandbox.captured(&["--", "a"]);
+    assert_eq!(sandbox.at_tip("b"), "one");
+    assert_eq!(sandbox.git(&["diff", "--cached", "--name-only"]), "b");
+}
+
+#[test]
+fn a_formatter_in_pre_commit_is_heard_and_sees_only_this_capture() {
+    let sandbox = Sandbox::new();
+    sandbox.write("b", "staged by the user\n");
+    sandbox.git(&["add", "b"]);
+    let seen = sandbox.folder.path().join("seen");
+    sandbox.hook(
+        "pre-commit",
+        &format!("git diff --cached --name-only >'{}'\necho formatted >a\ngit add a", seen.display()),
+    );
+    sandbox.write("a", "unformatted\n");
+    sandbox.captured(&["--", "a"]);
+    assert_eq!(sandbox.at_tip("a"), "formatted");
+    assert_eq!(fs::read_to_string(seen).expect("seen"), "a\n");
+    assert_eq!(sandbox.git(&["diff", "--cached", "--name-only"]), "b");
+}
+
+#[test]
+fn a_hook_that_refuses_changes_nothing_and_no_verify_passes() {
+    let sandbox = Sandbox::new();
+    sandbox.hook("pre-commit", "echo 'no tabs, please'\nexit 1");
+    sandbox.write("a", "two\n");
+    let before = sandbox.state();
+    let (code, document, said) = sandbox.capture(&[]);
+    assert_eq!(code, 1);
+    assert!(said.contains("no tabs, please"), "{said}");
+    assert_eq!(document["error"]["kind"], "failed");
+    assert_eq!(before, sandbox.state());
+    // The stale cache of a refused capture does not survive garbage collection.
+    sandbox.git(&["gc", "-q", "--prune=now"]);
+    assert_eq!(sandbox.captured(&["--no-verify"])["captured"], Value::Bool(true));
+}
+
+#[test]
+fn commit_msg_may_change_the_message() {
+    let sandbox = Sandbox::new();
+    sandbox.hook("commit-msg", "sed -i 's/^Work/Reworked/' \"$1\"");
+    sandbox.write("a", "two\n");
+    sandbox.captured(&[]);
+    assert_eq!(sandbox.git(&["log", "-1", "--format=%s", "refs/heddle/threads/work"]), "Reworked");
+}
+
+#[test]
+fn collected_objects_of_an_earlier_capture_are_staged_again() {
+    let sandbox = Sandbox::new();
+    sandbox.write("a", "two\n");
+    sandbox.captured(&[]);
+    sandbox.hook("pre-commit", "exit 1");
+    sandbox.write("b", "only ever staged\n");
+    assert_eq!(sandbox.capture(&[]).0, 1);
+    sandbox.git(&["gc", "-q", "--prune=now"]);
+    sandbox.captured(&["--no-verify"]);
+    assert_eq!(sandbox.at_tip("b"), "only ever staged");
+    sandbox.git(&["fsck"]);
+}
+
+#[test]
+fn a_worktree_that_stands_elsewhere_is_refused() {
+    let sandbox = Sandbox::new();
+    sandbox.write("a", "two\n");
+    sandbox.captured(&[]);
+    sandbox.heddle(&["agent", "release", "--session", &sandbox.session]);
+    let next = sandbox.reserve("work");
+    // HEAD is still at the anchor: capturing it would undo the first session's work.
+    sandbox.git(&["checkout", "-q", "--", "a"]);
+    sandbox.write("b", "three\n");
+    let before = sandbox.state();
+    let (code, document, _) = sandbox.heddle(&["agent", "capture", "--session", &next, "-m", "x"]);
+    assert_eq!((code, &document["error"]["kind"]), (4, &Value::from("anchor_drift")));
+    assert_eq!(before, sandbox.state());
+    sandbox.git(&["checkout", "-q", "--detach", "refs/heddle/threads/work"]);
+    let (code, _, said) = sandbox.heddle(&["agent", "capture", "--session", &next, "-m", "x"]);
+    assert_eq!(code, 0, "{said}");
+    assert_eq!((sandbox.at_tip("a"), sandbox.at_tip("b")), ("two".to_owned(), "three".to_owned()));
+}
+
+#[test]
+fn a_head_put_on_a_branch_is_followed_and_one_moved_away_is_refused() {
+    let sandbox = Sandbox::new();
+    sandbox.write("a", "two\n");
+    sandbox.git(&["checkout", "-q", "-b", "mine"]);
+    sandbox.captured(&[]);
+    sandbox.git(&["stash", "-q"]);
+    sandbox.git(&["commit", "-q", "--allow-empty", "-m", "elsewhere"]);
+    let (code, _, said) = sandbox.capture(&[]);
+    assert_eq!(code, 4, "{said}");
+}
+
+#[test]
+fn commits_made_by_hand_on_top_of_the_tip_are_adopted() {
+    let sandbox = Sandbox::new();
+    sandbox.write("a", "by hand\n");
+    sandbox.git(&["commit", "-q", "-a", "-m", "By hand"]);
+    sandbox.write("b", "captured\n");
+    sandbox.captured(&[]);
+    let log = sandbox.git(&["log", "--format=%s", "main~1..refs/heddle/threads/work"]);
+    assert_eq!(log, "Work\nBy hand");
+}
+
+#[test]
+fn an_operation_in_progress_is_refused() {
+    let sandbox = Sandbox::new();
+    sandbox.git(&["checkout", "-q", "-b", "other"]);
+    sandbox.write("a", "theirs\n");
+    sandbox.git(&["commit", "-q", "-a", "-m", "theirs"]);
+    sandbox.git(&["checkout", "-q", "main"]);
+    sandbox.write("a", "ours\n");
+    sandbox.captured(&[]);
+    sandbox.git(&["commit", "-q", "-a", "-m", "ours"]);
+    assert!(!sandbox.run("git", &["merge", "other"]).status.success());
+    let tip = sandbox.tip();
+    let (code, _, said) = sandbox.capture(&[]);
+    assert_ne!(code, 0, "{said}");
+    assert_eq!(tip, sandbox.tip());
+}
+
+#[test]
+fn filters_ignore_rules_modes_links_and_odd_names_are_as_git_has_them() {
+    let sandbox = Sandbox::new();
+    sandbox.git(&["config", "filter.shout.clean", "tr a-z A-Z"]);
+    sandbox.git(&["config", "core.autocrlf", "input"]);
+    sandbox.write(".gitattributes", "*.loud filter=shout\n");
+    sandbox.write(".gitignore", "*.tmp\n");
+    sandbox.write("x.loud", "quiet\n");
+    sandbox.write("crlf", "a\r\nb\r\n");
+    sandbox.write("junk.tmp", "x\n");
+    sandbox.write("run", "#!/bin/sh\n");
+    fs::set_permissions(sandbox.repo().join("run"), fs::Permissions::from_mode(0o755)).expect("mode");
+    std::os::unix::fs::symlink("a", sandbox.repo().join("link")).expect("link");
+    let odd = std::ffi::OsStr::from_bytes(b"caf\xe9");
+    fs::write(sandbox.repo().join(odd), "x\n").expect("write");
+    sandbox.captured(&[]);
+    assert_eq!(sandbox.at_tip("x.loud"), "QUIET");
+    assert_eq!(sandbox.at_tip("crlf"), "a\nb");
+    let tree = sandbox.git(&["ls-tree", "-r", "refs/heddle/threads/work"]);
+    assert!(!tree.contains("junk.tmp"), "{tree}");
+    assert!(tree.contains("100755 blob") && tree.contains("120000 blob"), "{tree}");
+    assert!(tree.contains("caf\\351"), "{tree}");
+    // The same as what Git itself would have staged.
+    sandbox.git(&["add", "-A"]);
+    assert_eq!(sandbox.git(&["write-tree"]), sandbox.git(&["rev-parse", "refs/heddle/threads/work^{tree}"]));
+}
+
+#[test]
+fn sparse_checkouts_keep_what_is_outside_the_cone() {
+    let sandbox = Sandbox::new();
+    fs::create_dir_all(sandbox.repo().join("in")).expect("folder");
+    fs::create_dir_all(sandbox.repo().join("out")).expect("folder");
+    sandbox.write("in/x", "1\n");
+    sandbox.write("out/y", "1\n");
+    sandbox.captured(&[]);
+    sandbox.git(&["add", "."]);
+    sandbox.git(&["checkout", "-q", "--detach", "refs/heddle/threads/work"]);
+    sandbox.git(&["sparse-checkout", "set", "in"]);
+    assert!(!Path::new(&sandbox.repo().join("out/y")).exists());
+    sandbox.write("in/x", "2\n");
+    let document = sandbox.captured(&[]);
+    assert_eq!(document["changed_paths"], serde_json::json!(["in/x"]));
+    assert_eq!(sandbox.at_tip("out/y"), "1");
+}
+
+#[test]
+fn large_files_and_embedded_repositories_are_refused_by_name() {
+    let sandbox = Sandbox::new();
+    sandbox.git(&["config", "heddle.maxNewFileSize", "1k"]);
+    sandbox.write("big", &"x".repeat(2000));
+    let before = sandbox.state();
+    let (code, _, said) = sandbox.capture(&[]);
+    assert_eq!(code, 1);
+    assert!(said.contains("big (2000 bytes)"), "{said}");
+    assert_eq!(before, sandbox.state());
+    fs::remove_file(sandbox.repo().join("big")).expect("remove");
+    sandbox.git(&["init", "-q", "inner"]);
+    sandbox.git(&[
+        "-C",
+        "inner",
+        "-c",
+        "user.name=a",
+        "-c",
+        "user.email=b",
+        "commit",
+        "-q",
+        "--allow-empty",
+        "-m",
+        "x",
+    ]);
+    let (code, _, said) = sandbox.capture(&[]);
+    assert_eq!(code, 1);
+    assert!(said.contains("inner"), "{said}");
+}
+
+#[test]
+fn a_missing_identity_is_refused_in_git_s_words() {
+    let sandbox = Sandbox::new();
+    sandbox.git(&["config", "--unset", "user.name"]);
+    sandbox.git(&["config", "--unset", "user.email"]);
+    sandbox.git(&["config", "user.useConfigOnly", "true"]);
+    sandbox.write("a", "two\n");
+    let before = sandbox.state();
+    let (code, _, said) = sandbox.capture(&[]);
+    assert_eq!(code, 1);
+    assert!(said.contains("user.name") || said.contains("user.email") || said.contains("identity"), "{said}");
+    assert_eq!(before, sandbox.state());
+}
+
+#[test]
+fn commits_are_signed_where_the_user_signs() {
+    let sandbox = Sandbox::new();
+    let key = sandbox.folder.path().join("key");
+    let key = key.to_str().expect("path");
+    if !sandbox.run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", key]).status.success() {
+        return;
+    }
+    sandbox.git(&["config", "gpg.format", "ssh"]);
+    sandbox.git(&["config", "user.signingKey", &format!("{key}.pub")]);
+    sandbox.git(&["config", "commit.gpgSign", "true"]);
+    sandbox.write("a", "two\n");
+    sandbox.captured(&[]);
+    assert!(sandbox.git(&["cat-file", "commit", "refs/heddle/threads/work"]).contains("BEGIN SSH SIGNATURE"));
+}
+
+#[test]
+fn a_dry_run_says_what_would_change_and_changes_nothing() {
+    let sandbox = Sandbox::new();
+    sandbox.write("a", "two\n");
+    let before = sandbox.state();
+    let document = sandbox.captured(&["--dry-run"]);
+    assert_eq!(document["changed_paths"], serde_json::json!(["a"]));
+    assert_eq!(document["captured"], Value::Bool(false));
+    assert_eq!(before, sandbox.state());
+}
+
+#[test]
+fn ready_runs_the_configured_checks_and_blocks_on_a_failed_one() {
+    let sandbox = Sandbox::new();
+    sandbox.write("a", "two\n");
+    sandbox.git(&["config", "heddle.readyCommand", "grep -q three a"]);
+    let ready = || sandbox.heddle(&["agent", "ready", "--session", &sandbox.session]);
+    let (code, document, _) = ready();
+    assert_eq!((code, &document["status"]), (7, &Value::from("blocked")));
+    assert!(!sandbox.run("git", &["rev-parse", "-q", "--verify", "refs/heddle/ready/work"]).status.success());
+    sandbox.write("a", "three\n");
+    let (code, document, said) = ready();
+    assert_eq!((code, &document["status"]), (0, &Value::from("completed")), "{said}");
+    assert_eq!(sandbox.git(&["rev-parse", "refs/heddle/ready/work"]), sandbox.tip());
+}
