@@ -5,6 +5,7 @@
 
 use crate::git::GitError;
 use crate::names::{CommitId, NameError, SessionId, ThreadName};
+use crate::ops::checks::CheckError;
 use crate::session::liveness::Liveness;
 use crate::session::{Session, SessionError};
 use crate::store::StoreError;
@@ -55,6 +56,9 @@ pub enum Error {
         /// What to do.
         hint: Option<String>,
     },
+    /// A check of `ready` that could not be run at all.
+    #[error(transparent)]
+    Check(#[from] CheckError),
     /// The system has no secure randomness.
     #[error("cannot get random bytes: {0}")]
     Randomness(std::io::Error),

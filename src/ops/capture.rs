@@ -10,7 +10,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::acting::{Acting, Claim, begin};
-use super::impact::{Impact, assess};
+use super::impact::{Impact, impact};
 use crate::context::Context;
 use crate::error::Error;
 use crate::git::diff::{Change, changed};
@@ -200,7 +200,7 @@ fn make(
     let commits = (!unchanged || adopted) && !request.dry_run;
     if !unchanged || adopted {
         result.changes = changed(repo, &base_tree, &result.tree)?;
-        result.impact = assess(result.changes.iter().map(|change| change.path.as_slice()));
+        result.impact = impact(&result.changes.iter().map(|change| &change.path).collect::<Vec<_>>());
     }
     if commits {
         let new = if unchanged {

@@ -1,38 +1,72 @@
-//! Which other threads touch the same paths.
-
-use std::collections::HashSet;
+//! Who else is changing the same files.
+//!
+//! Overlap is a hint and no conflict: two threads may change the same file and merge well.
+//! It is reported so that agents can talk before they collide.
 
 use crate::git::diff::changed_paths;
+use crate::git::merge::merge_base;
 use crate::git::{GitError, Repo};
 use crate::names::{CommitId, ThreadName};
 
-/// Paths that another thread touches too.
+/// Another live thread.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Other {
+    /// Its name.
+    pub thread: ThreadName,
+    /// Where it is.
+    pub tip: CommitId,
+    /// What it is compared with: its anchor, or the branch that it is meant to land on. What
+    /// it changed is counted from the merge base of this and its tip.
+    pub base: CommitId,
+}
+
+/// The paths that another thread changes too.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Overlap {
     /// The other thread.
     pub thread: ThreadName,
-    /// The paths, sorted.
+    /// The common paths, sorted; never empty.
     pub paths: Vec<Vec<u8>>,
 }
 
-/// Compares `ours` with what each of `others` (thread, tip, anchor) has changed since its
-/// anchor.
-///
-/// # Errors
-/// [`GitError::Library`] if a commit is missing.
-pub fn overlaps(
-    repo: &Repo,
-    ours: &[Vec<u8>],
-    others: &[(ThreadName, CommitId, CommitId)],
-) -> Result<Vec<Overlap>, GitError> {
-    let ours: HashSet<&[u8]> = ours.iter().map(Vec::as_slice).collect();
-    let mut found = Vec::new();
-    for (thread, tip, anchor) in others {
-        let theirs = changed_paths(repo, anchor, tip)?;
-        let paths: Vec<Vec<u8>> = theirs.into_iter().filter(|path| ours.contains(path.as_slice())).collect();
-        if !paths.is_empty() {
-            found.push(Overlap { thread: thread.clone(), paths });
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Overlaps {
+    /// The threads that overlap, in the order given.
+    pub threads: Vec<Overlap>,
+    /// The threads that could not be compared, and why. One broken thread must not hide the
+    /// others, and "unknown" is not "none".
+    pub unreadable: Vec<(ThreadName, GitError)>,
+}
+
+/// Compares the paths changed here with those that each of `others` changed.
+#[must_use]
+pub fn overlaps(repo: &Repo, ours: &[Vec<u8>], others: &[Other]) -> Overlaps {
+    let mut found = Overlaps::default();
+    if ours.is_empty() {
+        return found;
+    }
+    let mut ours: Vec<&[u8]> = ours.iter().map(Vec::as_slice).collect();
+    ours.sort_unstable();
+    for other in others {
+        match own_changes(repo, other) {
+            Ok(mut paths) => {
+                paths.retain(|path| ours.binary_search(&path.as_slice()).is_ok());
+                if !paths.is_empty() {
+                    found.threads.push(Overlap { thread: other.thread.clone(), paths });
+                }
+            }
+            Err(error) => found.unreadable.push((other.thread.clone(), error)),
         }
     }
-    Ok(found)
+    found
+}
+
+/// The paths that `other` itself changed, sorted.
+fn own_changes(repo: &Repo, other: &Other) -> Result<Vec<Vec<u8>>, GitError> {
+    if other.tip == other.base {
+        return Ok(Vec::new());
+    }
+    let from = merge_base(repo, &other.base, &other.tip)?.unwrap_or_else(|| other.base.clone());
+    changed_paths(repo, &from, &other.tip)
 }

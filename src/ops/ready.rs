@@ -8,16 +8,16 @@ use std::path::PathBuf;
 
 use super::acting::{Acting, Claim, begin};
 use super::capture::{self, Captured};
-use super::checks::{self, Check};
-use super::impact::{Impact, assess};
-use super::overlap::{self, Overlap};
+use super::checks::{self, CheckRun, CheckStatus};
+use super::impact::{Impact, impact};
+use super::overlap::{self, Other, Overlap};
 use crate::context::Context;
 use crate::error::Error;
 use crate::git::diff::{Change, changed};
 use crate::git::merge::{Conflicts, Freshness, conflicts, freshness, merge_base};
 use crate::git::target::{Target, default_target};
 use crate::git::{GitError, Repo};
-use crate::names::{CommitId, SessionId, THREADS, ThreadName};
+use crate::names::{CommitId, SessionId, THREADS};
 use crate::session::Session;
 use crate::session::session::Status;
 use crate::store::events::{self, Event};
@@ -63,7 +63,7 @@ pub struct Report {
     /// Other live threads that touch the same paths.
     pub overlaps: Vec<Overlap>,
     /// The repository's own checks.
-    pub checks: Vec<Check>,
+    pub checks: Vec<CheckRun>,
     /// What keeps the thread from being ready; empty is ready.
     pub blockers: Vec<String>,
     /// What the caller should know.
@@ -163,7 +163,11 @@ fn inspect(context: &Context<'_>, acting: &Acting, mut warnings: Vec<String>) ->
     match &target {
         Some(target) => {
             stands = Some(freshness(repo, &tip, &target.commit)?);
-            conflicting = conflicts(repo, &target.commit, &tip)?;
+            match conflicts(repo, &target.commit, &tip) {
+                Ok(found) => conflicting = found,
+                Err(error @ GitError::UnrelatedHistories { .. }) => blockers.push(error.to_string()),
+                Err(error) => return Err(error.into()),
+            }
         }
         None => warnings.push(
             "no target: set heddle.target, or reserve with --target, to have conflicts looked for".to_owned(),
@@ -184,7 +188,11 @@ fn inspect(context: &Context<'_>, acting: &Acting, mut warnings: Vec<String>) ->
     }
     let changes = changed(repo, &repo.resolve(base.as_str())?.tree, &repo.resolve(tip.as_str())?.tree)?;
     let paths: Vec<Vec<u8>> = changes.iter().map(|change| change.path.clone()).collect();
-    let overlaps = overlap::overlaps(repo, &paths, &others(context, session)?)?;
+    let found = overlap::overlaps(repo, &paths, &others(context, session)?);
+    for (thread, error) in &found.unreadable {
+        warnings.push(format!("thread '{thread}' could not be compared: {error}"));
+    }
+    let overlaps = found.threads;
     for overlap in &overlaps {
         let count = overlap.paths.len();
         warnings.push(format!("thread '{}' touches {count} of the same paths", overlap.thread));
@@ -194,8 +202,17 @@ fn inspect(context: &Context<'_>, acting: &Acting, mut warnings: Vec<String>) ->
         warnings.push(format!("the last capture's confidence is {confidence}"));
     }
     let checks = run_checks(context, session)?;
-    for check in checks.iter().filter(|check| !check.ok) {
-        blockers.push(format!("check {:?} failed ({})", check.command, check.status));
+    for check in checks.iter().filter(|check| !check.ok()) {
+        let how = match check.status {
+            CheckStatus::Exited(code) => format!("exit code {code}"),
+            CheckStatus::Signaled(Some(signal)) => format!("signal {signal}"),
+            CheckStatus::Signaled(None) => "a signal".to_owned(),
+        };
+        blockers.push(format!(
+            "check '{}' failed ({how}); its output is in {}",
+            check.command,
+            check.log.display()
+        ));
     }
     Ok(Report {
         session: session.clone(),
@@ -204,7 +221,7 @@ fn inspect(context: &Context<'_>, acting: &Acting, mut warnings: Vec<String>) ->
         target,
         freshness: stands,
         conflicts: conflicting,
-        impact: assess(paths.iter().map(Vec::as_slice)),
+        impact: impact(&paths),
         changes,
         overlaps,
         checks,
@@ -214,7 +231,7 @@ fn inspect(context: &Context<'_>, acting: &Acting, mut warnings: Vec<String>) ->
 }
 
 /// The tips and anchors of the other threads that have an owner who may live.
-fn others(context: &Context<'_>, session: &Session) -> Result<Vec<(ThreadName, CommitId, CommitId)>, Error> {
+fn others(context: &Context<'_>, session: &Session) -> Result<Vec<Other>, Error> {
     let tips: std::collections::HashMap<String, CommitId> =
         context.repo.list_refs(THREADS)?.into_iter().collect();
     let mut found = Vec::new();
@@ -226,24 +243,19 @@ fn others(context: &Context<'_>, session: &Session) -> Result<Vec<(ThreadName, C
             && other.thread != session.thread
             && let Some(tip) = tips.get(&other.thread.tip_ref())
         {
-            found.push((other.thread, tip.clone(), other.anchor_state));
+            found.push(Other { thread: other.thread, tip: tip.clone(), base: other.anchor_state });
         }
     }
     Ok(found)
 }
 
 /// Runs the repository's own checks in the session's worktree.
-fn run_checks(context: &Context<'_>, session: &Session) -> Result<Vec<Check>, Error> {
+fn run_checks(context: &Context<'_>, session: &Session) -> Result<Vec<CheckRun>, Error> {
     let path = session.path.as_deref().filter(|path| path.is_dir()).or(context.repo.worktree());
     let Some(path) = path else { return Ok(Vec::new()) };
     let id: &SessionId = &session.session_id;
-    context
-        .settings
-        .ready_commands
-        .iter()
-        .enumerate()
-        .map(|(number, command)| checks::run(path, command, &context.layout.check_log(id, number + 1)))
-        .collect()
+    let log = |number| context.layout.check_log(id, number);
+    Ok(checks::run_all(&context.settings.ready_commands, path, log)?)
 }
 
 /// Notes in the event log that the thread was found blocked.

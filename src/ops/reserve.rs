@@ -387,17 +387,20 @@ fn write_all(
         let ended = registry::ended(previous.clone(), Status::Abandoned, session.started_at);
         context.registry.end(&ended)?;
     }
-    context.registry.write(session)?;
-    let present = context.registry.hold_present(&session.session_id, true);
     let generation = session.generation;
-    // Where the ref is only compared, Git's lock is held until the record is durable.
-    let mut compared = Some(tip);
-    if create && let Some(tip) = compared.take() {
-        let name = tip.name().to_owned();
-        let message = format!("heddle: reserve by {} (generation {generation})", session.session_id);
-        tip.swap(&Expected::Absent, &session.anchor_state, &message)?;
-        sync_ref_folders(context, &name)?;
-    }
+    // Record and ref do not depend on each other, and most of the time that either takes is
+    // spent waiting for the disk.
+    let registry = &context.registry;
+    let (recorded, moved) = std::thread::scope(|scope| {
+        let record = scope.spawn(|| registry.write(session));
+        let moved = if create { create_ref(context, session, tip).map(|()| None) } else { Ok(Some(tip)) };
+        let recorded = record.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        (recorded, moved)
+    });
+    recorded?;
+    // Where the ref is only compared, Git's lock is held until the thread record is durable.
+    let compared = moved?;
+    let present = context.registry.hold_present(&session.session_id, true);
     let record = match thread.record() {
         Some(record) => ThreadRecord {
             generation,
@@ -413,6 +416,14 @@ fn write_all(
     record.write(&context.layout, context.durability())?;
     drop(compared);
     Ok(present)
+}
+
+/// Makes the thread's ref.
+fn create_ref(context: &Context<'_>, session: &Session, tip: LockedRef<'_>) -> Result<(), Error> {
+    let name = tip.name().to_owned();
+    let message = format!("heddle: reserve by {} (generation {})", session.session_id, session.generation);
+    tip.swap(&Expected::Absent, &session.anchor_state, &message)?;
+    sync_ref_folders(context, &name)
 }
 
 /// Makes the folders above a new ref survive a power cut; libgit2 syncs only the last.

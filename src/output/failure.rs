@@ -36,7 +36,9 @@ pub fn kind(error: &Error) -> FailureKind {
         },
         Error::Drift { .. } => FailureKind::AnchorDrift,
         Error::WorktreeBusy { .. } => FailureKind::LiveOwner,
-        Error::Refused { .. } | Error::Randomness(_) | Error::Output(_) => FailureKind::Failed,
+        Error::Refused { .. } | Error::Check(_) | Error::Randomness(_) | Error::Output(_) => {
+            FailureKind::Failed
+        }
     }
 }
 
@@ -87,7 +89,9 @@ pub fn hint(error: &Error) -> Option<String> {
         Error::Refused { hint, .. } => return hint.clone(),
         Error::Name(NameError::Thread { .. }) => "a thread is named like a branch: fix/login",
         Error::Name(NameError::Session { .. }) => "session ids are what reserve prints as session_id",
-        Error::Name(_) | Error::Usage { .. } | Error::Randomness(_) | Error::Output(_) => return None,
+        Error::Name(_) | Error::Usage { .. } | Error::Check(_) | Error::Randomness(_) | Error::Output(_) => {
+            return None;
+        }
     };
     Some(text.to_owned())
 }

@@ -10,6 +10,7 @@ use crate::git::history::Commit;
 use crate::git::merge::Freshness;
 use crate::names::CommitId;
 use crate::ops::capture::Captured;
+use crate::ops::checks::CheckStatus;
 use crate::ops::doctor::Finding;
 use crate::ops::impact::{Category, Impact};
 use crate::ops::ready::Report;
@@ -194,8 +195,11 @@ pub fn ready(report: &Report) -> doc::Ready {
                 .iter()
                 .map(|check| doc::Check {
                     command: check.command.clone(),
-                    status: check.code,
-                    ok: check.ok,
+                    status: match check.status {
+                        CheckStatus::Exited(code) => Some(code),
+                        CheckStatus::Signaled(_) => None,
+                    },
+                    ok: check.ok(),
                     duration_ms: u64::try_from(check.duration.as_millis()).unwrap_or(u64::MAX),
                     log: Some(shown_path(&check.log)),
                 })

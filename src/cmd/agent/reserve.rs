@@ -7,7 +7,7 @@ use crate::ops::release::take_back;
 use crate::ops::reserve::{Request, reserve};
 use crate::output::{present, text};
 use crate::session::SessionError;
-use crate::session::identity;
+use crate::session::identity::{self, Fact};
 use crate::session::session::Agent;
 use crate::session::token::Token;
 use crate::thread::locked::liveness_of;
@@ -126,12 +126,23 @@ fn request_token(args: &Args) -> Result<Option<Token>, Error> {
 /// Who the agent is: flags, the environment, what its harness leaves there.
 fn agent(args: &Args) -> Result<Agent, Error> {
     let flags = identity::Flags {
-        provider: args.provider.clone(),
-        model: args.model.clone(),
-        harness: args.harness.clone(),
-        thinking_level: args.thinking_level.clone(),
+        provider: args.provider.as_deref(),
+        model: args.model.as_deref(),
+        harness: args.harness.as_deref(),
+        thinking_level: args.thinking_level.as_deref(),
     };
-    let mut agent = identity::identify(&flags, environment);
+    let who = identity::identify(&flags, environment);
+    let mut agent = Agent::default();
+    let mut settle = |field: &str, fact: Option<Fact>| {
+        let fact = fact?;
+        agent.source.insert(field.to_owned(), fact.source.as_str().to_owned());
+        Some(fact.value)
+    };
+    let provider = settle("provider", who.provider);
+    let model = settle("model", who.model);
+    let harness = settle("harness", who.harness);
+    let thinking_level = settle("thinking_level", who.thinking_level);
+    let mut agent = Agent { provider, model, harness, thinking_level, ..agent };
     agent.client_instance.clone_from(&args.client_instance);
     agent.parent = match (&args.parent, environment("HEDDLE_SESSION")) {
         (Some(parent), _) => Some(SessionId::parse(parent)?.as_str().to_owned()),
