@@ -21,6 +21,8 @@ pub struct Repo {
     worktree: Option<PathBuf>,
     durable: bool,
     config: OnceCell<Config>,
+    /// A layer of libgit2's configuration, which it reads again whenever it looks.
+    _layer: Option<std::fs::File>,
 }
 
 /// A revision that was looked up.
@@ -108,11 +110,12 @@ impl Repo {
             worktree: worktree.as_deref().map(canonical),
             durable: true,
             config: OnceCell::new(),
+            _layer: None,
             inner,
         };
         repo.durable = repo.config()?.bool("heddle.fsync")?.unwrap_or(true);
         if repo.durable {
-            sync_what_libgit2_writes(&repo.inner)?;
+            repo._layer = Some(sync_what_libgit2_writes(&repo.inner)?);
         }
         Ok(repo)
     }
@@ -309,8 +312,9 @@ fn unusable(git_dir: &Path, error: &git2::Error) -> GitError {
 
 /// Has libgit2 sync objects and refs before it reports them as written. It asks its
 /// configuration for that, when refs or objects are first used; the layer added here is a
-/// file without a name, so that nothing is left over.
-fn sync_what_libgit2_writes(repository: &git2::Repository) -> Result<(), GitError> {
+/// file without a name, so that nothing is left over; it has to stay open as long as the
+/// repository, or its descriptor's number would come to name another file.
+fn sync_what_libgit2_writes(repository: &git2::Repository) -> Result<std::fs::File, GitError> {
     use std::io::Write as _;
     use std::os::fd::AsRawFd as _;
     let path = Path::new("a temporary file");
@@ -318,7 +322,8 @@ fn sync_what_libgit2_writes(repository: &git2::Repository) -> Result<(), GitErro
     let mut file = tempfile::tempfile().map_err(io)?;
     file.write_all(b"[core]\n\tfsyncObjectFiles = true\n").map_err(io)?;
     let name = format!("/proc/self/fd/{}", file.as_raw_fd());
-    Ok(repository.config()?.add_file(Path::new(&name), git2::ConfigLevel::App, false)?)
+    repository.config()?.add_file(Path::new(&name), git2::ConfigLevel::App, false)?;
+    Ok(file)
 }
 
 /// Has libgit2 open a repository of another owner.
