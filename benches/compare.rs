@@ -1,0 +1,227 @@
+//! Compares heddle with the plain Git command that does the nearest thing, in the same run,
+//! on a release build: whole processes, in turn, the median of the ratios pair by pair.
+//!
+//! `just bench` prints the table that `docs/performance.md` keeps. Criterion measures
+//! functions inside a process; what users wait for here is processes, so this is a plain
+//! program. `HEDDLE_BENCH_PAIRS` sets the number of pairs, 40 unless told.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+const HEDDLE: &str = env!("CARGO_BIN_EXE_git-heddle");
+
+/// One row: what is measured, against what, and what was promised.
+struct Row {
+    work: &'static str,
+    against: &'static str,
+    promised: f64,
+    pairs: Vec<(Duration, Duration)>,
+}
+
+impl Row {
+    fn print(&mut self) {
+        let median = |mut values: Vec<f64>| {
+            values.sort_by(f64::total_cmp);
+            values[values.len() / 2]
+        };
+        let millis = |pick: fn(&(Duration, Duration)) -> Duration| {
+            median(self.pairs.iter().map(|pair| pick(pair).as_secs_f64() * 1000.0).collect())
+        };
+        let ratio = median(self.pairs.iter().map(|(ours, theirs)| ours.as_secs_f64() / theirs.as_secs_f64()).collect());
+        println!(
+            "| {} | {} | {:.2} ms | {:.2} ms | {:.2} × | {:.1} × |",
+            self.work,
+            self.against,
+            millis(|pair| pair.0),
+            millis(|pair| pair.1),
+            ratio,
+            self.promised
+        );
+    }
+}
+
+fn pairs() -> usize {
+    std::env::var("HEDDLE_BENCH_PAIRS").ok().and_then(|count| count.parse().ok()).unwrap_or(40)
+}
+
+fn command(folder: &Path, program: &str, args: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command
+        .args(args)
+        .current_dir(folder)
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env_remove("HEDDLE_SESSION")
+        .env_remove("HEDDLE_TOKEN")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
+    command
+}
+
+fn timed(folder: &Path, program: &str, args: &[&str]) -> Duration {
+    let mut command = command(folder, program, args);
+    let started = Instant::now();
+    let status = command.status().expect("program");
+    let took = started.elapsed();
+    assert!(status.success(), "{program} {args:?}");
+    took
+}
+
+fn git(folder: &Path, args: &[&str]) {
+    timed(folder, "git", args);
+}
+
+fn repository(files: usize) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path();
+    git(path, &["init", "-q", "-b", "main"]);
+    git(path, &["config", "user.name", "Bench"]);
+    git(path, &["config", "user.email", "bench@example.com"]);
+    git(path, &["config", "gc.auto", "0"]);
+    for number in 0..files.max(1) {
+        let below = path.join(format!("d{:03}", number / 100));
+        fs::create_dir_all(&below).expect("folder");
+        fs::write(below.join(format!("f{number}")), format!("{number}\n")).expect("file");
+    }
+    git(path, &["add", "-A"]);
+    git(path, &["commit", "-q", "-m", "Start"]);
+    folder
+}
+
+fn reserve(folder: &Path, thread: &str) -> String {
+    let output = command(folder, HEDDLE, &["agent", "reserve", "--thread", thread])
+        .stdout(Stdio::piped())
+        .output()
+        .expect("reserve");
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).expect("json");
+    document["session_id"].as_str().expect("session_id").to_owned()
+}
+
+/// Measures two things in turn, after one round that does not count.
+fn measure(mut ours: impl FnMut(usize) -> Duration, mut theirs: impl FnMut(usize) -> Duration, pairs: usize) -> Vec<(Duration, Duration)> {
+    (0..=pairs).map(|round| (ours(round), theirs(round))).skip(1).collect()
+}
+
+/// Fills a repository with what may not make it slower: ended and live sessions, threads.
+fn fill(folder: &Path, ended: usize, live: usize, threads: usize) {
+    let id = reserve(folder, "template");
+    let agents = folder.join(".git/heddle/agents");
+    let record = fs::read_to_string(agents.join(format!("{id}.json"))).expect("record");
+    let thread_record = fs::read_to_string(folder.join(".git/heddle/threads/template.json")).expect("record");
+    fs::create_dir_all(agents.join("ended")).expect("folder");
+    let tip = fs::read_to_string(folder.join(".git/refs/heddle/threads/template")).expect("tip");
+    for number in 0..ended {
+        let name = format!("agent-e{number:025}");
+        let text = record.replace(&id, &name).replace("\"active\"", "\"complete\"");
+        fs::write(agents.join(format!("ended/{name}.json")), text).expect("record");
+    }
+    for number in 0..threads {
+        let thread = format!("t{number}");
+        fs::write(folder.join(format!(".git/refs/heddle/threads/{thread}")), &tip).expect("ref");
+        if number < live {
+            let name = format!("agent-l{number:025}");
+            let text = record.replace(&id, &name).replace("\"template\"", &format!("\"{thread}\""));
+            fs::write(agents.join(format!("{name}.json")), text).expect("record");
+            let text = thread_record.replace(&id, &name).replace("\"template\"", &format!("\"{thread}\""));
+            fs::write(folder.join(format!(".git/heddle/threads/{thread}.json")), text).expect("record");
+        }
+    }
+    git(folder, &["pack-refs", "--all"]);
+}
+
+fn main() {
+    println!("| work | against | heddle | git | ratio | promised |");
+    println!("|---|---|---|---|---|---|");
+    let small = repository(1);
+    let path = small.path();
+
+    let sync = ["-c", "core.fsync=all", "update-ref", "--create-reflog"];
+    Row {
+        work: "`reserve`, new thread, everything synced",
+        against: "`git -c core.fsync=all update-ref --create-reflog`",
+        promised: 1.0,
+        pairs: measure(
+            |round| timed(path, HEDDLE, &["agent", "reserve", "--thread", &format!("r{round}")]),
+            |round| timed(path, "git", &[&sync[..], &[&format!("refs/heddle/threads/u{round}"), "HEAD"]].concat()),
+            pairs(),
+        ),
+    }
+    .print();
+
+    let id = reserve(path, "beat");
+    Row {
+        work: "`heartbeat`",
+        against: "`git rev-parse HEAD`",
+        promised: 1.0,
+        pairs: measure(
+            |_| timed(path, HEDDLE, &["agent", "heartbeat", "--session", &id]),
+            |_| timed(path, "git", &["rev-parse", "HEAD"]),
+            pairs(),
+        ),
+    }
+    .print();
+
+    let (full, empty) = (repository(1), repository(1));
+    fill(full.path(), 10_000, 1_000, 10_000);
+    git(empty.path(), &["pack-refs", "--all"]);
+    Row {
+        work: "`reserve` with 10,000 ended and 1,000 live sessions, 10,000 threads",
+        against: "`reserve` with none",
+        promised: 1.1,
+        pairs: measure(
+            |round| timed(full.path(), HEDDLE, &["agent", "reserve", "--thread", &format!("r{round}")]),
+            |round| timed(empty.path(), HEDDLE, &["agent", "reserve", "--thread", &format!("r{round}")]),
+            pairs(),
+        ),
+    }
+    .print();
+
+    for number in 0..1_000 {
+        let file = empty.path().join(format!(".git/refs/heads/b{number}"));
+        fs::copy(empty.path().join(".git/refs/heads/main"), &file)
+            .or_else(|_| {
+                let head = Command::new("git").args(["rev-parse", "HEAD"]).current_dir(empty.path()).output()?;
+                fs::write(&file, head.stdout).map(|()| 0)
+            })
+            .expect("branch");
+    }
+    Row {
+        work: "`list --alive-only`, 1,000 live among 10,000 ended",
+        against: "`git for-each-ref` over 1,000 refs",
+        promised: 3.0,
+        pairs: measure(
+            |_| timed(full.path(), HEDDLE, &["agent", "list", "--alive-only"]),
+            |_| timed(empty.path(), "git", &["for-each-ref", "refs/heads"]),
+            pairs(),
+        ),
+    }
+    .print();
+
+    for (files, promised, count, work) in [
+        (3_000, 1.0, pairs(), "`capture`, one changed file, 3,000 files"),
+        (100_000, 0.8, pairs().min(8), "`capture`, one changed file, 100,000 files"),
+    ] {
+        let (ours, theirs) = (repository(files), repository(files));
+        let id = reserve(ours.path(), "work");
+        Row {
+            work,
+            against: "`git add -A && git commit -q`",
+            promised,
+            pairs: measure(
+                |round| {
+                    fs::write(ours.path().join("d000/f0"), format!("change {round}\n")).expect("write");
+                    timed(ours.path(), HEDDLE, &["agent", "capture", "--session", &id, "-m", "x"])
+                },
+                |round| {
+                    fs::write(theirs.path().join("d000/f0"), format!("change {round}\n")).expect("write");
+                    let staged = timed(theirs.path(), "git", &["add", "-A"]);
+                    staged + timed(theirs.path(), "git", &["commit", "-q", "-m", "x"])
+                },
+                count,
+            ),
+        }
+        .print();
+    }
+}
