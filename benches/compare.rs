@@ -29,7 +29,9 @@ impl Row {
         let millis = |pick: fn(&(Duration, Duration)) -> Duration| {
             median(self.pairs.iter().map(|pair| pick(pair).as_secs_f64() * 1000.0).collect())
         };
-        let ratio = median(self.pairs.iter().map(|(ours, theirs)| ours.as_secs_f64() / theirs.as_secs_f64()).collect());
+        let ratio = median(
+            self.pairs.iter().map(|(ours, theirs)| ours.as_secs_f64() / theirs.as_secs_f64()).collect(),
+        );
         println!(
             "| {} | {} | {:.2} ms | {:.2} ms | {:.2} × | {:.1} × |",
             self.work,
@@ -100,7 +102,11 @@ fn reserve(folder: &Path, thread: &str) -> String {
 }
 
 /// Measures two things in turn, after one round that does not count.
-fn measure(mut ours: impl FnMut(usize) -> Duration, mut theirs: impl FnMut(usize) -> Duration, pairs: usize) -> Vec<(Duration, Duration)> {
+fn measure(
+    mut ours: impl FnMut(usize) -> Duration,
+    mut theirs: impl FnMut(usize) -> Duration,
+    pairs: usize,
+) -> Vec<(Duration, Duration)> {
     (0..=pairs).map(|round| (ours(round), theirs(round))).skip(1).collect()
 }
 
@@ -144,7 +150,9 @@ fn main() {
         promised: 1.0,
         pairs: measure(
             |round| timed(path, HEDDLE, &["agent", "reserve", "--thread", &format!("r{round}")]),
-            |round| timed(path, "git", &[&sync[..], &[&format!("refs/heddle/threads/u{round}"), "HEAD"]].concat()),
+            |round| {
+                timed(path, "git", &[&sync[..], &[&format!("refs/heddle/threads/u{round}"), "HEAD"]].concat())
+            },
             pairs(),
         ),
     }
@@ -182,7 +190,8 @@ fn main() {
         let file = empty.path().join(format!(".git/refs/heads/b{number}"));
         fs::copy(empty.path().join(".git/refs/heads/main"), &file)
             .or_else(|_| {
-                let head = Command::new("git").args(["rev-parse", "HEAD"]).current_dir(empty.path()).output()?;
+                let head =
+                    Command::new("git").args(["rev-parse", "HEAD"]).current_dir(empty.path()).output()?;
                 fs::write(&file, head.stdout).map(|()| 0)
             })
             .expect("branch");

@@ -213,6 +213,12 @@ impl Repo {
         self.worktree.as_deref()
     }
 
+    /// Whether what is written here is to survive a power cut.
+    #[must_use]
+    pub fn is_durable(&self) -> bool {
+        self.durable
+    }
+
     /// How to start git here.
     #[must_use]
     pub fn program(&self) -> Program {

@@ -11,6 +11,11 @@
 //!   `git diff --cached` in a hook shows this capture and nothing else, and a hook that runs
 //!   `git add` is heard.
 //!
+//! After a capture the private index stays in the worktree's Git directory under a name that
+//! tells the commit it stands at, as a cache for the next capture: used only where the tip
+//! is that very commit, it need not be moved. It is no root for garbage collection; where its
+//! objects are gone, the index is rebuilt.
+//!
 //! A process that dies leaves its scratch folder. It is locked while its process lives, so
 //! the next capture in this worktree knows which to remove.
 
@@ -26,6 +31,10 @@ use super::{GitError, Repo};
 use crate::names::{CommitId, TreeId};
 
 const PREFIX: &str = "heddle-scratch-";
+const CACHE: &str = "heddle-index-";
+
+/// The private index is a cache and need not survive a power cut; what is staged must.
+const SYNC_OBJECTS: [&str; 2] = ["-c", "core.fsync=objects"];
 
 /// What a capture takes at most.
 #[derive(Debug, Clone, Copy)]
@@ -41,6 +50,7 @@ pub struct Staging<'a> {
     scratch: tempfile::TempDir,
     _alive: File,
     tip: CommitId,
+    limits: Limits,
 }
 
 /// What keeps this worktree from being captured: an operation in progress or conflicts.
@@ -62,6 +72,13 @@ pub fn state_fault(repo: &Repo) -> Result<Option<String>, GitError> {
     if let Some(doing) = doing {
         return Ok(Some(format!("{doing} is in progress in this worktree")));
     }
+    // Conflicts that no operation explains (`git stash pop`) are in an index that was
+    // written after the last capture kept its own.
+    let written = |path: &Path| fs::metadata(path).and_then(|meta| meta.modified()).ok();
+    let captured = files_with(repo.git_dir(), CACHE).iter().filter_map(|path| written(path)).max();
+    if captured.is_some() && written(&repo.git_dir().join("index")) < captured {
+        return Ok(None);
+    }
     // `git ls-files -u` reads every kind of index, which libgit2 does not.
     let output = Program::run(&mut repo.program().command(["ls-files", "-u", "-z"]), None)?;
     let mut paths: Vec<String> = output
@@ -73,12 +90,18 @@ pub fn state_fault(repo: &Repo) -> Result<Option<String>, GitError> {
     Ok((!paths.is_empty()).then(|| format!("the index has unmerged paths: {}", paths.join(", "))))
 }
 
+/// The files of `folder` whose names begin with `prefix`.
+fn files_with(folder: &Path, prefix: &str) -> Vec<PathBuf> {
+    let fits = |entry: &fs::DirEntry| entry.file_name().as_bytes().starts_with(prefix.as_bytes());
+    fs::read_dir(folder).into_iter().flatten().flatten().filter(fits).map(|entry| entry.path()).collect()
+}
+
 impl<'a> Staging<'a> {
     /// Makes the private index, at `tip`.
     ///
     /// # Errors
     /// [`GitError::Bare`]; [`GitError::Io`]; [`GitError::Program`].
-    pub fn begin(repo: &'a Repo, tip: &CommitId, cached_index: Option<&Path>) -> Result<Self, GitError> {
+    pub fn begin(repo: &'a Repo, tip: &CommitId) -> Result<Self, GitError> {
         let Some(worktree) = repo.worktree() else {
             return Err(GitError::Bare { path: repo.git_dir().to_owned() });
         };
@@ -90,13 +113,20 @@ impl<'a> Staging<'a> {
         let lock = scratch.path().join("alive");
         let alive = File::create(&lock).map_err(io_error("write", &lock))?;
         alive.try_lock().map_err(|error| io_error("lock", &lock)(error.into()))?;
-        let staging = Self { repo, worktree: worktree.to_owned(), scratch, _alive: alive, tip: tip.clone() };
+        let staging = Self {
+            repo,
+            worktree: worktree.to_owned(),
+            scratch,
+            _alive: alive,
+            tip: tip.clone(),
+            limits: Limits { max_new_file_size: 0 },
+        };
         staging.lay_out()?;
-        let sources = [cached_index.map(Path::to_owned), Some(staging.own_index()?)];
-        for source in sources.into_iter().flatten() {
-            if staging.seed_from(&source)? {
-                return Ok(staging);
-            }
+        let cached = repo.git_dir().join(format!("{CACHE}{tip}"));
+        if staging.copy(&cached)?
+            || (staging.copy(&repo.git_dir().join("index"))? && staging.move_to_tip()?)
+        {
+            return Ok(staging);
         }
         staging.rebuild()?;
         Ok(staging)
@@ -107,14 +137,11 @@ impl<'a> Staging<'a> {
         self.scratch.path().join("index")
     }
 
-    /// The worktree's own index.
-    fn own_index(&self) -> Result<PathBuf, GitError> {
-        Ok(self.repo.git_dir().join("index"))
-    }
-
     /// A git command on the private index.
     fn git<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
-        let mut command = self.repo.program().command(args);
+        let sync: &[&str] = if self.repo.is_durable() { &SYNC_OBJECTS } else { &[] };
+        let args: Vec<OsString> = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
+        let mut command = self.repo.program().command(sync.iter().map(OsString::from).chain(args));
         command.env("GIT_INDEX_FILE", self.index());
         command
     }
@@ -145,9 +172,8 @@ impl<'a> Staging<'a> {
         Ok(())
     }
 
-    /// Copies `source` with its time and moves the copy to the tip; false if there is
-    /// nothing to copy or it cannot be used, such as a cache whose objects are gone.
-    fn seed_from(&self, source: &Path) -> Result<bool, GitError> {
+    /// Copies `source` with its time; false if there is nothing to copy.
+    fn copy(&self, source: &Path) -> Result<bool, GitError> {
         let to = self.index();
         let meta = match fs::metadata(source) {
             Ok(meta) if meta.is_file() && meta.len() > 0 => meta,
@@ -163,12 +189,14 @@ impl<'a> Staging<'a> {
                 let _ = fs::copy(&shared, self.scratch.path().join(name));
             }
         }
+        Ok(true)
+    }
+
+    /// Moves the copied index to the tip, keeping what it knows of the files; false if it
+    /// cannot be used.
+    fn move_to_tip(&self) -> Result<bool, GitError> {
         let mut command = self.git(["read-tree", "-i", "-m", self.tip.as_str()]);
-        if Program::output(&mut command, None)?.status.success() {
-            return Ok(true);
-        }
-        let _ = fs::remove_file(&to);
-        Ok(false)
+        Ok(Program::output(&mut command, None)?.status.success())
     }
 
     /// Makes the private index anew from the tip.
@@ -183,8 +211,7 @@ impl<'a> Staging<'a> {
     /// Returns what the caller should know.
     ///
     /// # Errors
-    /// [`GitError::Program`] in Git's words, such as for a path that matches nothing;
-    /// [`GitError::TooLarge`] and [`GitError::EmbeddedRepository`] naming the files.
+    /// [`GitError::Program`] in Git's words, such as for a path that matches nothing.
     pub fn stage(
         &mut self,
         pathspec: &[OsString],
@@ -205,35 +232,24 @@ impl<'a> Staging<'a> {
             }
             Program::run(&mut again, None)?;
         }
-        self.refuse_new(limits)?;
+        self.limits = *limits;
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         Ok(said.lines().filter_map(|line| line.strip_prefix("warning: ")).map(str::to_owned).collect())
     }
 
     /// Refuses what should not come in by accident.
-    fn refuse_new(&self, limits: &Limits) -> Result<(), GitError> {
-        let args = [
-            "diff-index",
-            "--cached",
-            "--diff-filter=A",
-            "--raw",
-            "--no-renames",
-            "-z",
-            self.tip.as_str(),
-            "--",
-        ];
-        let output = Program::run(&mut self.git(args), None)?;
-        let mut fields = output.split(|byte| *byte == 0);
+    fn refuse_new(&self, tree: &TreeId) -> Result<(), GitError> {
+        let tip = self.repo.resolve(self.tip.as_str())?.tree;
         let (mut large, mut embedded) = (Vec::new(), Vec::new());
-        while let (Some(about), Some(path)) = (fields.next(), fields.next()) {
-            let shown = String::from_utf8_lossy(path).into_owned();
-            if about.split(|byte| *byte == b' ').nth(1) == Some(b"160000") {
+        for (path, mode) in added(self.repo, &tip, tree)? {
+            let shown = String::from_utf8_lossy(&path).into_owned();
+            if mode == git2::FileMode::Commit {
                 embedded.push(shown);
                 continue;
             }
-            let meta = fs::symlink_metadata(self.worktree.join(OsStr::from_bytes(path)));
+            let meta = fs::symlink_metadata(self.worktree.join(OsStr::from_bytes(&path)));
             let size = meta.map_or(0, |meta| meta.len());
-            if limits.max_new_file_size > 0 && size > limits.max_new_file_size {
+            if self.limits.max_new_file_size > 0 && size > self.limits.max_new_file_size {
                 large.push(format!("{shown} ({size} bytes)"));
             }
         }
@@ -241,7 +257,7 @@ impl<'a> Staging<'a> {
             return Err(GitError::EmbeddedRepository { paths: embedded.join(", ") });
         }
         if !large.is_empty() {
-            return Err(GitError::TooLarge { paths: large.join(", "), limit: limits.max_new_file_size });
+            return Err(GitError::TooLarge { paths: large.join(", "), limit: self.limits.max_new_file_size });
         }
         Ok(())
     }
@@ -249,15 +265,18 @@ impl<'a> Staging<'a> {
     /// The tree of the private index.
     ///
     /// # Errors
+    /// [`GitError::TooLarge`] and [`GitError::EmbeddedRepository`] naming the files;
     /// [`GitError::Program`].
     pub fn write_tree(&mut self) -> Result<TreeId, GitError> {
         let output = Program::run(&mut self.git(["write-tree"]), None)?;
         let id = String::from_utf8_lossy(&output).trim().to_owned();
-        TreeId::parse(&id).map_err(|_| GitError::Program {
+        let tree = TreeId::parse(&id).map_err(|_| GitError::Program {
             command: "write-tree".to_owned(),
             status: "exit status: 0".to_owned(),
             stderr: format!("it printed no tree: {id}"),
-        })
+        })?;
+        self.refuse_new(&tree)?;
+        Ok(tree)
     }
 
     /// Runs the user's `pre-commit` hook; whether there is one, and so whether the index may
@@ -324,41 +343,44 @@ impl<'a> Staging<'a> {
         super::commit::commit(self.repo, tree, parent, message)
     }
 
-    /// Keeps the private index at `to`, for the next capture of the session; with its own
-    /// modification time, since it is renamed.
-    ///
-    /// # Errors
-    /// [`GitError::Io`].
-    pub fn keep_index(&self, to: &Path) -> Result<(), GitError> {
-        // A half of a split index is of no use without the other.
-        if !shared_halves(&self.index()).is_empty() {
-            return Ok(());
+    /// Keeps the private index, which stands at `commit`, for the next capture in this
+    /// worktree, with its own modification time, since it is renamed. A cache: what goes
+    /// wrong is ignored.
+    pub fn keep_index(&self, commit: &CommitId) {
+        let folder = self.repo.git_dir();
+        for old in files_with(folder, CACHE) {
+            let _ = fs::remove_file(old);
         }
-        fs::rename(self.index(), to).map_err(io_error("write", to))
+        // A half of a split index is of no use without the other.
+        if shared_halves(&self.index()).is_empty() {
+            let _ = fs::rename(self.index(), folder.join(format!("{CACHE}{commit}")));
+        }
     }
+}
+
+/// The paths that `to` has and `from` has not, with their modes.
+fn added(repo: &Repo, from: &TreeId, to: &TreeId) -> Result<Vec<(Vec<u8>, git2::FileMode)>, GitError> {
+    let tree = |id: &TreeId| repo.raw().find_tree(git2::Oid::from_str(id.as_str())?);
+    let diff = repo.raw().diff_tree_to_tree(Some(&tree(from)?), Some(&tree(to)?), None)?;
+    let new = diff.deltas().filter(|delta| delta.status() == git2::Delta::Added);
+    Ok(new
+        .map(|delta| (delta.new_file().path_bytes().unwrap_or_default().to_vec(), delta.new_file().mode()))
+        .collect())
 }
 
 /// The shared halves of split indexes beside `index`.
 fn shared_halves(index: &Path) -> Vec<PathBuf> {
-    let Some(entries) = index.parent().and_then(|folder| fs::read_dir(folder).ok()) else {
-        return Vec::new();
-    };
-    let is_half =
-        |path: &PathBuf| path.file_name().is_some_and(|name| name.as_bytes().starts_with(b"sharedindex."));
-    entries.flatten().map(|entry| entry.path()).filter(is_half).collect()
+    index.parent().map(|folder| files_with(folder, "sharedindex.")).unwrap_or_default()
 }
 
 /// Removes the scratch folders of processes that are gone: their lock is free.
 fn remove_abandoned(git_dir: &Path) {
-    for entry in fs::read_dir(git_dir).into_iter().flatten().flatten() {
-        if !entry.file_name().as_bytes().starts_with(PREFIX.as_bytes()) {
-            continue;
-        }
+    for folder in files_with(git_dir, PREFIX) {
         // One that has no lock file yet is being made by a capture of this worktree, which
         // its lock excludes, or was left before it came to that.
-        let lock = File::open(entry.path().join("alive"));
+        let lock = File::open(folder.join("alive"));
         if lock.is_err() || lock.is_ok_and(|lock| lock.try_lock_shared().is_ok()) {
-            let _ = fs::remove_dir_all(entry.path());
+            let _ = fs::remove_dir_all(folder);
         }
     }
 }

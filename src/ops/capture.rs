@@ -175,8 +175,7 @@ fn make(
 ) -> Result<Captured, Error> {
     let repo = context.repo;
     let id = &acting.session.session_id;
-    let cache = context.layout.index_cache(id);
-    let mut staging = Staging::begin(repo, &ground.parent.commit, Some(&cache))?;
+    let mut staging = Staging::begin(repo, &ground.parent.commit)?;
     let limits = Limits { max_new_file_size: context.settings.max_new_file_size };
     let mut warnings = staging.stage(&request.pathspec, &request.cwd, &limits)?;
     let mut tree = staging.write_tree()?;
@@ -220,8 +219,7 @@ fn make(
         result.session = advanced.map_err(|error| lost_race(error, acting))?;
         result.captured = true;
         result.commit = new;
-        // A cache: without it the next capture reads the worktree's own index.
-        let _ = staging.keep_index(&cache);
+        staging.keep_index(&result.commit);
     } else {
         result.session = acting.lock(context)?.renew(|_| {})?;
     }

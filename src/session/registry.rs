@@ -80,8 +80,7 @@ impl Registry {
         let record = self.layout.session(id);
         atomic_file::remove(&record)?;
         atomic_file::remove(&atomic_file::sibling(&record))?;
-        atomic_file::remove(&self.layout.live(id))?;
-        atomic_file::remove(&self.layout.index_cache(id))
+        atomic_file::remove(&self.layout.live(id))
     }
 
     /// Whether a command acts for the session right now.

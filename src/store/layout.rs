@@ -97,12 +97,6 @@ impl Layout {
         self.root.join("events.jsonl")
     }
 
-    /// A session's cached index of its last capture.
-    #[must_use]
-    pub fn index_cache(&self, id: &SessionId) -> PathBuf {
-        self.root.join(format!("agents/{id}.index"))
-    }
-
     /// The log of a session's `number`-th check.
     #[must_use]
     pub fn check_log(&self, id: &SessionId, number: usize) -> PathBuf {
