@@ -33,13 +33,27 @@ pub struct Acting {
 /// # Errors
 /// [`SessionError`].
 pub fn begin(context: &Context<'_>, claim: &Claim) -> Result<Acting, Error> {
-    let session = find(context, &claim.session)?;
+    let mut session = find(context, &claim.session)?;
     authorize(context, &session, claim.token.as_ref())?;
-    if !context.layout.journal(&session.thread).exists() {
-        check_current(&session, ThreadRecord::read(&context.layout, &session.thread)?.as_ref())?;
+    if repair(context, &session.thread)? {
+        session = find(context, &claim.session)?;
     }
+    check_current(&session, ThreadRecord::read(&context.layout, &session.thread)?.as_ref())?;
     let present = context.registry.hold_present(&session.session_id, false);
     Ok(Acting { session, _present: present })
+}
+
+/// Finishes or undoes what a dead process left half done on `thread`, before anything is
+/// concluded from what lies on disk; whether there was an operation in progress.
+///
+/// # Errors
+/// As [`LockedThread::take`].
+pub fn repair(context: &Context<'_>, thread: &ThreadName) -> Result<bool, Error> {
+    let half_done = context.layout.journal(thread).exists();
+    if half_done {
+        drop(LockedThread::take(context, thread)?);
+    }
+    Ok(half_done)
 }
 
 impl Acting {

@@ -9,7 +9,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::acting::{Acting, Claim, begin};
+use super::acting::{Acting, Claim, begin, repair};
 use super::impact::{Impact, impact};
 use crate::context::Context;
 use crate::error::Error;
@@ -83,6 +83,8 @@ pub fn capture(context: &Context<'_>, claim: &Claim, request: &Request) -> Resul
     let terms =
         Terms { what: &what, command: context.command, timeout: context.lock_timeout(), brief: false };
     let _captures = FileLock::acquire(&Layout::binding_lock(repo.git_dir()), terms, context.platform)?;
+    // The capture that we waited for may have died between the ref and the binding.
+    repair(context, &acting.session.thread)?;
     let ground = stand(context, &acting.session, worktree)?;
     if let Some(fault) = state_fault(repo)? {
         return Err(Error::Refused {

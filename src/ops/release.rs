@@ -19,7 +19,10 @@ pub fn release(context: &Context<'_>, claim: &Claim, status: Status, force: bool
     if !force {
         authorize(context, &session, claim.token.as_ref())?;
     }
-    if let Some(same) = already(&session, status) {
+    // A journal may be that of a release that died half done: it is finished first.
+    if !context.layout.journal(&session.thread).exists()
+        && let Some(same) = already(&session, status)
+    {
         return Ok(same);
     }
     let thread = LockedThread::take(context, &session.thread)?;

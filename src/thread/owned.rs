@@ -201,6 +201,7 @@ impl<'a> OwnedThread<'a> {
             && !context.layout.ended_session(&session.session_id).exists()
         {
             // Nothing has changed yet, so nothing has to be finished.
+            drop(tip);
             self.thread.settle()?;
             return Err(error.into());
         }
@@ -208,9 +209,10 @@ impl<'a> OwnedThread<'a> {
         // the next command on the thread finishes.
         if self.disown().is_ok() {
             self.thread.tell(&self.event(operation, "released", tip.current(), Some(status)));
+            // Unlocked before the journal goes: it alone proves that the lock is ours.
+            drop(tip);
             let _ = self.thread.settle();
         }
-        drop(tip);
         Ok(session)
     }
 

@@ -1,0 +1,226 @@
+//! Killed at every call that writes: the next command on the thread repairs what is left.
+//!
+//! Each command is first run whole under strace, to learn which calls it makes that can
+//! change something; then once for every such call, killed as it enters that call. So the
+//! disk is seen in every state that a `kill -9` can leave it in.
+
+mod support_processes;
+
+use std::fs;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use support_processes::{BINARY, Ended, Sandbox, eventually};
+
+/// Calls that change the disk. (`fsync` changes nothing that a killed process leaves.)
+const CALLS: &str = "openat,write,pwrite64,rename,renameat2,link,unlink,unlinkat,rmdir,mkdir,mkdirat,\
+                     ftruncate,copy_file_range,utimensat";
+
+/// What a case has made ready.
+struct Ready {
+    sandbox: Sandbox,
+    /// The command to kill.
+    command: Vec<String>,
+    /// The command that comes after.
+    next: Vec<String>,
+}
+
+/// What was seen in all runs of a case.
+#[derive(Debug, Default)]
+struct Seen {
+    kills: usize,
+    completed: usize,
+    refused_live: usize,
+    orphaned_locks: usize,
+}
+
+fn words(line: &[&str]) -> Vec<String> {
+    line.iter().map(|word| (*word).to_owned()).collect()
+}
+
+fn has_strace() -> bool {
+    let found = Command::new("strace").arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let found = found.is_ok_and(|status| status.success());
+    if !found {
+        println!("skipped: there is no strace here");
+    }
+    found
+}
+
+/// Runs a command under strace.
+fn traced(sandbox: &Sandbox, options: &[&str], command: &[String]) -> Ended {
+    let log = sandbox.path("trace");
+    let log = log.to_string_lossy();
+    let trace = format!("trace={CALLS}");
+    let mut args = vec!["-qq", "-o", &log, "-e", &trace];
+    args.extend(options);
+    args.push(BINARY);
+    args.extend(command.iter().map(String::as_str));
+    sandbox.run("strace", &args)
+}
+
+/// The calls of a whole run at which to kill: each with its number among those of its name.
+fn points(sandbox: &Sandbox) -> Vec<(String, usize)> {
+    let log = fs::read_to_string(sandbox.path("trace")).expect("what strace wrote");
+    let mut counts = std::collections::BTreeMap::<String, usize>::new();
+    let mut found = Vec::new();
+    for line in log.lines() {
+        let Some((name, rest)) = line.split_once('(') else { continue };
+        let count = counts.entry(name.to_owned()).or_default();
+        *count += 1;
+        // Opening an existing file for reading changes nothing.
+        if name != "openat" || rest.contains("O_CREAT") || rest.contains("O_TRUNC") {
+            found.push((name.to_owned(), *count));
+        }
+    }
+    found
+}
+
+fn run(command: &[String], sandbox: &Sandbox) -> Ended {
+    sandbox.heddle(&command.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// Kills the command of a case at every point, and each time lets the next one repair.
+fn crash_everywhere(name: &str, make: impl Fn() -> Ready) {
+    if !has_strace() {
+        return;
+    }
+    let whole = make();
+    let answer = traced(&whole.sandbox, &[], &whole.command);
+    assert_eq!(answer.code, Some(0), "{name}: {answer:?}");
+    let points = points(&whole.sandbox);
+    let mut seen = Seen::default();
+    for (call, number) in points {
+        let about = format!("{name}, killed at {call} {number}");
+        crash_at(&about, make(), &call, number, &mut seen);
+    }
+    println!("{name}: {seen:?}");
+    assert!(seen.kills > 10, "{name}: {seen:?}");
+    // Between making Git's lock and the journal: two calls, and two more for a second ref.
+    assert!(seen.orphaned_locks <= 6, "{name}: {seen:?}");
+}
+
+fn crash_at(about: &str, ready: Ready, call: &str, number: usize, seen: &mut Seen) {
+    let Ready { sandbox, command, next } = ready;
+    let before = sandbox.commit("refs/heddle/threads/t");
+    let inject = format!("inject={call}:signal=KILL:when={number}");
+    let killed = traced(&sandbox, &["-e", &inject], &command);
+    match killed.code {
+        Some(0) => seen.completed += 1,
+        None => seen.kills += 1,
+        code => assert!(code == Some(137), "{about}: {killed:?}"),
+    }
+    let reported = killed.json();
+    let mut locks = sandbox.ref_locks();
+    locks.retain(|_| !sandbox.has_whole_journal("t"));
+    // Only to make the one refusal that waits come soon.
+    sandbox.git(&["config", "heddle.lockTimeout", "100ms"]);
+    let mut answer = run(&next, &sandbox);
+    if answer.code == Some(75) {
+        assert!(!locks.is_empty(), "{about}: busy without an orphaned lock: {answer:?}");
+        seen.orphaned_locks += 1;
+        // Git processes of other tests may hold it, for all the doctor can know.
+        let healed = eventually(Duration::from_secs(20), || {
+            sandbox.heddle(&["doctor", "--fix"]);
+            sandbox.ref_locks().is_empty()
+        });
+        assert!(healed, "{about}: {:?}", sandbox.heddle(&["doctor"]));
+        answer = run(&next, &sandbox);
+    } else {
+        assert!(locks.is_empty(), "{about}: an orphaned lock was not respected: {answer:?}");
+    }
+    let reserves = next.iter().any(|word| word == "reserve");
+    if reserves && answer.code == Some(3) {
+        // Its lease runs: nobody can know that its process was killed.
+        seen.refused_live += 1;
+        let owner = answer.json()["owner"]["session_id"].clone();
+        assert_eq!(owner, sandbox.record("threads/t.json")["owner"], "{about}: {answer:?}");
+    } else {
+        assert_eq!(answer.code, Some(0), "{about}: {answer:?}");
+    }
+    sandbox.assert_clean(about);
+    let active = sandbox.active("t");
+    assert!(active.len() <= 1, "{about}: {active:?}");
+    let tip = sandbox.commit("refs/heddle/threads/t");
+    if let Some(commit) = reported["commit"].as_str() {
+        assert!(sandbox.reaches(&tip, commit), "{about}: {commit} was reported and lost");
+    }
+    if !before.is_empty() {
+        assert!(sandbox.reaches(&tip, &before), "{about}: {before} was lost");
+    }
+    // Whoever owns the thread now can capture, once, whatever was there before.
+    let id = active.first().cloned().unwrap_or_else(|| {
+        sandbox.heddle(&["agent", "reserve", "--thread", "t", "--resume"]).ok().text("session_id")
+    });
+    sandbox.write("work", "after\n");
+    let after = sandbox.heddle(&["agent", "capture", "--session", &id, "-m", "after"]);
+    assert_eq!(after.code, Some(0), "{about}: {after:?}");
+    let count = sandbox.git(&["rev-list", "--count", "main..refs/heddle/threads/t"]);
+    assert!(count == "1" || (count == "2" && !reserves), "{about}: {count} commits");
+    let scratch = fs::read_dir(sandbox.git_dir()).expect("Git directory").flatten();
+    let left = scratch.filter(|entry| entry.file_name().to_string_lossy().starts_with("heddle-scratch"));
+    assert_eq!(left.count(), 0, "{about}");
+    sandbox.assert_clean(about);
+}
+
+fn reserved(sandbox: &Sandbox) -> String {
+    sandbox.heddle(&["agent", "reserve", "--thread", "t"]).ok().text("session_id")
+}
+
+#[test]
+fn a_killed_reserve_of_a_new_thread_is_repaired() {
+    crash_everywhere("reserve", || Ready {
+        sandbox: Sandbox::new(),
+        command: words(&["agent", "reserve", "--thread", "t"]),
+        next: words(&["agent", "reserve", "--thread", "t", "--resume"]),
+    });
+}
+
+#[test]
+fn a_killed_takeover_is_repaired() {
+    crash_everywhere("takeover", || {
+        let sandbox = Sandbox::new();
+        let mut holder = Command::new("sleep").arg("600").spawn().expect("sleep");
+        let pid = holder.id().to_string();
+        sandbox.heddle(&["agent", "reserve", "--thread", "t", "--hold-for-pid", &pid]).ok();
+        holder.kill().expect("killed");
+        holder.wait().expect("gone");
+        Ready {
+            sandbox,
+            command: words(&["agent", "reserve", "--thread", "t"]),
+            next: words(&["agent", "reserve", "--thread", "t", "--resume"]),
+        }
+    });
+}
+
+#[test]
+fn a_killed_capture_is_repaired() {
+    crash_everywhere("capture", || {
+        let sandbox = Sandbox::new();
+        let id = reserved(&sandbox);
+        sandbox.write("work", "work\n");
+        let command = words(&["agent", "capture", "--session", &id, "-m", "work"]);
+        Ready { sandbox, next: command.clone(), command }
+    });
+}
+
+#[test]
+fn a_killed_ready_is_repaired() {
+    crash_everywhere("ready", || {
+        let sandbox = Sandbox::new();
+        let id = reserved(&sandbox);
+        sandbox.write("work", "work\n");
+        let command = words(&["agent", "ready", "--session", &id, "-m", "work"]);
+        Ready { sandbox, next: command.clone(), command }
+    });
+}
+
+#[test]
+fn a_killed_release_is_repaired() {
+    crash_everywhere("release", || {
+        let sandbox = Sandbox::new();
+        let id = reserved(&sandbox);
+        let command = words(&["agent", "release", "--session", &id]);
+        Ready { sandbox, next: command.clone(), command }
+    });
+}

@@ -1,0 +1,167 @@
+//! Many processes at once: one owner, no lost commit, no moved ref for a lost session.
+
+mod support_processes;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Child;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use support_processes::{Ended, Sandbox, eventually};
+
+fn ended(child: Child) -> Ended {
+    Ended::new(&child.wait_with_output().expect("a process that ends"))
+}
+
+#[test]
+fn a_thread_has_at_most_one_live_owner() {
+    let sandbox = Sandbox::new();
+    let mut last = 0;
+    for round in 0..10 {
+        let children: Vec<Child> =
+            (0..32).map(|_| sandbox.start(&["agent", "reserve", "--thread", "t"])).collect();
+        let answers: Vec<Ended> = children.into_iter().map(ended).collect();
+        let (won, lost): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.code == Some(0));
+        assert_eq!(won.len(), 1, "round {round}: {won:?}");
+        let winner = won[0].text("session_id");
+        for answer in lost {
+            match answer.code {
+                Some(3) => {
+                    let document = answer.json();
+                    assert_eq!(document["kind"], "live_owner", "{answer:?}");
+                    assert_eq!(document["owner"]["session_id"], winner.as_str(), "{answer:?}");
+                }
+                code => assert_eq!(code, Some(75), "round {round}: {answer:?}"),
+            }
+        }
+        let generation = won[0].json()["generation"].as_u64().expect("a generation");
+        assert!(generation > last, "round {round}: {generation} after {last}");
+        last = generation;
+        assert_eq!(sandbox.active("t"), [winner.as_str()]);
+        sandbox.heddle(&["agent", "release", "--session", &winner]).ok();
+    }
+    assert_eq!(last, 10);
+    sandbox.assert_clean("after ten rounds");
+}
+
+#[test]
+fn events_and_records_agree_after_many_processes() {
+    const THREADS: [&str; 3] = ["a", "b", "c"];
+    let sandbox = Sandbox::new();
+    let generations: Mutex<BTreeMap<&str, Vec<u64>>> = Mutex::default();
+    std::thread::scope(|scope| {
+        for agent in 0..16 {
+            let (sandbox, generations) = (&sandbox, &generations);
+            scope.spawn(move || {
+                for round in 0..6 {
+                    let thread = THREADS[(agent + round) % 3];
+                    let reserved = sandbox.heddle(&["agent", "reserve", "--thread", thread]);
+                    if reserved.code != Some(0) {
+                        assert!(matches!(reserved.code, Some(3 | 75)), "{reserved:?}");
+                        continue;
+                    }
+                    let generation = reserved.json()["generation"].as_u64().expect("a generation");
+                    generations.lock().expect("no panic").entry(thread).or_default().push(generation);
+                    let id = reserved.text("session_id");
+                    sandbox.heddle(&["agent", "heartbeat", "--session", &id, "--tool-calls", "1"]).ok();
+                    let status = if round % 2 == 0 { "complete" } else { "abandoned" };
+                    sandbox.heddle(&["agent", "release", "--session", &id, "--status", status]).ok();
+                    let late = sandbox.heddle(&["agent", "heartbeat", "--session", &id]);
+                    assert_eq!(late.code, Some(5), "{late:?}");
+                }
+            });
+        }
+    });
+    let events = sandbox.events();
+    for (thread, mut seen) in generations.into_inner().expect("no panic") {
+        seen.sort_unstable();
+        let all: Vec<u64> = (1..=seen.len() as u64).collect();
+        assert_eq!(seen, all, "thread {thread}: no generation twice, none left out");
+        let record = sandbox.record(&format!("threads/{thread}.json"));
+        assert_eq!(record["generation"].as_u64(), all.last().copied(), "{record}");
+        assert!(record["owner"].is_null(), "{record}");
+        let mine: Vec<_> = events.iter().filter(|event| event["thread"] == thread).collect();
+        assert_eq!(mine.len(), 2 * all.len(), "one reserve and one release each");
+        for (generation, pair) in all.iter().zip(mine.chunks(2)) {
+            assert_eq!((&pair[0]["event"], &pair[1]["event"]), (&"reserved".into(), &"released".into()));
+            assert_eq!(pair[0]["session"], pair[1]["session"]);
+            assert!(pair.iter().all(|event| event["generation"].as_u64() == Some(*generation)));
+            let id = pair[0]["session"].as_str().expect("a session");
+            let session = sandbox.record(&format!("agents/ended/{id}.json"));
+            assert_eq!(session["status"], pair[1]["status"], "{session}");
+            assert_eq!(session["generation"].as_u64(), Some(*generation));
+        }
+        assert_eq!(sandbox.active(thread), Vec::<String>::new());
+    }
+    sandbox.assert_clean("after the mix");
+}
+
+#[test]
+fn two_captures_of_one_session_lose_no_commit() {
+    let sandbox = Sandbox::new();
+    let id = sandbox.heddle(&["agent", "reserve", "--thread", "t"]).ok().text("session_id");
+    let mut commits = Vec::new();
+    for round in 0..5 {
+        sandbox.write("work", &format!("{round}\n"));
+        let capture = ["agent", "capture", "--session", &id, "--allow-empty", "-m", "work"];
+        let both = [sandbox.start(&capture), sandbox.start(&capture)];
+        for answer in both.map(ended) {
+            // They follow each other; neither has a reason to refuse.
+            let answer = answer.ok();
+            assert_eq!(answer.json()["captured"], true, "{answer:?}");
+            commits.push(answer.text("commit"));
+        }
+    }
+    let tip = sandbox.commit("refs/heddle/threads/t");
+    for commit in &commits {
+        assert!(sandbox.reaches(&tip, commit), "{commit} was lost");
+    }
+    let count = sandbox.git(&["rev-list", "--count", &format!("main..{tip}")]);
+    assert_eq!(count, commits.len().to_string());
+    assert_eq!(sandbox.git(&["show", &format!("{tip}:work")]), "4");
+    sandbox.assert_clean("after ten captures");
+}
+
+/// The state letter of a process, as the system tells it.
+fn state(pid: u32) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
+}
+
+#[test]
+fn a_session_that_lost_its_thread_never_moves_it_again() {
+    let sandbox = Sandbox::new();
+    let hooks = sandbox.git_dir().join("hooks");
+    fs::create_dir_all(&hooks).expect("folder");
+    let (begun, gate) = (sandbox.path("begun"), sandbox.path("gate"));
+    assert!(sandbox.run("mkfifo", &[&gate.to_string_lossy()]).code == Some(0));
+    let hook = format!("#!/bin/sh\n: >{begun:?}\nread line <{gate:?}\n");
+    fs::write(hooks.join("pre-commit"), hook).expect("hook");
+    fs::set_permissions(hooks.join("pre-commit"), fs::Permissions::from_mode(0o755)).expect("mode");
+
+    let id = sandbox.heddle(&["agent", "reserve", "--thread", "t"]).ok().text("session_id");
+    let before = sandbox.commit("refs/heddle/threads/t");
+    sandbox.write("work", "late\n");
+    let capture = sandbox.start(&["agent", "capture", "--session", &id, "-m", "late"]);
+    let limit = Duration::from_secs(20);
+    assert!(eventually(limit, || begun.exists()), "the hook has begun");
+    let pid = Pid::from_raw(i32::try_from(capture.id()).expect("a pid"));
+    kill(pid, Signal::SIGSTOP).expect("stopped");
+    assert!(eventually(limit, || state(capture.id()) == Some('T')), "it is stopped");
+
+    sandbox.heddle(&["agent", "release", "--session", &id, "--force"]).ok();
+    let next = sandbox.heddle(&["agent", "reserve", "--thread", "t", "--resume"]).ok();
+    assert_eq!(next.json()["generation"], 2);
+    fs::write(&gate, "go\n").expect("gate");
+    kill(pid, Signal::SIGCONT).expect("continued");
+
+    let late = ended(capture);
+    assert_eq!(late.code, Some(5), "{late:?}");
+    assert_eq!(sandbox.commit("refs/heddle/threads/t"), before);
+    assert_eq!(sandbox.active("t"), [next.text("session_id").as_str()]);
+    sandbox.assert_clean("after the late capture");
+}

@@ -1,0 +1,237 @@
+//! Real processes in a repository of their own.
+
+#![expect(dead_code, reason = "each test crate uses a part")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// The binary under test.
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_git-heddle");
+
+/// A repository with one commit on `main`, and a home of its own.
+#[derive(Debug)]
+pub(crate) struct Sandbox {
+    folder: tempfile::TempDir,
+}
+
+/// How a command ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// Its exit status; `None` if a signal killed it.
+    pub(crate) code: Option<i32>,
+    /// What it printed.
+    pub(crate) stdout: String,
+    /// What it said.
+    pub(crate) stderr: String,
+}
+
+impl Ended {
+    /// From what the system gives.
+    pub(crate) fn new(output: &Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// The document on stdout; null if there is none.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or(Value::Null)
+    }
+
+    /// Panics unless it succeeded.
+    pub(crate) fn ok(self) -> Self {
+        assert_eq!(self.code, Some(0), "{self:?}");
+        self
+    }
+
+    /// A string in the document.
+    pub(crate) fn text(&self, key: &str) -> String {
+        let json = self.json();
+        json[key].as_str().unwrap_or_else(|| panic!("no {key} in {self:?}")).to_owned()
+    }
+}
+
+impl Sandbox {
+    /// A fresh one.
+    pub(crate) fn new() -> Self {
+        let folder =
+            tempfile::Builder::new().prefix("heddle-processes-").tempdir().expect("temporary folder");
+        let sandbox = Self { folder };
+        for name in ["home", "tmp", "repo"] {
+            fs::create_dir(sandbox.path(name)).expect("folder");
+        }
+        sandbox.git(&["init", "-q", "-b", "main", "--template="]);
+        let config = "[user]\n\tname = A\n\temail = a@example.com\n[heddle]\n\tlockTimeout = 10s\n";
+        let path = sandbox.git_dir().join("config");
+        let text = fs::read_to_string(&path).expect("configuration");
+        fs::write(&path, text + config).expect("configuration");
+        sandbox.write("first", "first\n");
+        sandbox.git(&["add", "first"]);
+        sandbox.git(&["commit", "-q", "-m", "first"]);
+        sandbox
+    }
+
+    /// A path in the sandbox.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The worktree.
+    pub(crate) fn worktree(&self) -> PathBuf {
+        self.path("repo")
+    }
+
+    /// The Git directory.
+    pub(crate) fn git_dir(&self) -> PathBuf {
+        self.path("repo/.git")
+    }
+
+    /// Writes a file of the worktree.
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        fs::write(self.worktree().join(name), text).expect("file of the worktree");
+    }
+
+    /// Any program, in the worktree, with nothing of our environment.
+    pub(crate) fn command(&self, program: &str, args: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        command
+            .args(args)
+            .current_dir(self.worktree())
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.path("home"))
+            .env("TMPDIR", self.path("tmp"))
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// Runs any program.
+    pub(crate) fn run(&self, program: &str, args: &[&str]) -> Ended {
+        Ended::new(&self.command(program, args).output().expect("program"))
+    }
+
+    /// What a git command that succeeds prints.
+    pub(crate) fn git(&self, args: &[&str]) -> String {
+        let output = self.command("git", args).output().expect("git");
+        assert!(output.status.success(), "git {args:?}: {output:?}");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// Runs git-heddle.
+    pub(crate) fn heddle(&self, args: &[&str]) -> Ended {
+        self.run(BINARY, args)
+    }
+
+    /// Starts git-heddle.
+    pub(crate) fn start(&self, args: &[&str]) -> Child {
+        self.command(BINARY, args).spawn().expect("git-heddle")
+    }
+
+    /// The commit that a revision names; empty if it names none.
+    pub(crate) fn commit(&self, revision: &str) -> String {
+        self.run("git", &["rev-parse", "-q", "--verify", revision]).stdout.trim().to_owned()
+    }
+
+    /// Whether `commit` is reachable from `tip`.
+    pub(crate) fn reaches(&self, tip: &str, commit: &str) -> bool {
+        self.run("git", &["merge-base", "--is-ancestor", commit, tip]).code == Some(0)
+    }
+
+    /// The events, each of them readable.
+    pub(crate) fn events(&self) -> Vec<Value> {
+        let text = fs::read_to_string(self.git_dir().join("heddle/events.jsonl")).unwrap_or_default();
+        let parse = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        text.lines().map(parse).collect()
+    }
+
+    /// A record below `heddle/`.
+    pub(crate) fn record(&self, name: &str) -> Value {
+        let text = fs::read_to_string(self.git_dir().join("heddle").join(name));
+        text.map_or(Value::Null, |text| serde_json::from_str(&text).expect("a whole record"))
+    }
+
+    /// Whether the thread's journal is there and whole.
+    pub(crate) fn has_whole_journal(&self, thread: &str) -> bool {
+        let path = self.git_dir().join(format!("heddle/locks/{thread}.journal"));
+        fs::read(path).is_ok_and(|text| text.last() == Some(&b'\n'))
+    }
+
+    /// Locks below `refs/`.
+    pub(crate) fn ref_locks(&self) -> Vec<PathBuf> {
+        files(&self.git_dir().join("refs"), &|name| name.ends_with(".lock"))
+    }
+
+    /// Asserts that the repository is sound and that nothing is left over.
+    pub(crate) fn assert_clean(&self, about: &str) {
+        let fsck = self.run("git", &["fsck", "--strict", "--no-dangling"]);
+        assert_eq!((fsck.code, fsck.stderr.trim()), (Some(0), ""), "{about}: fsck: {fsck:?}");
+        assert_eq!(self.ref_locks(), Vec::<PathBuf>::new(), "{about}");
+        let left = |name: &str| {
+            name.ends_with(".new")
+                || name.ends_with(".journal")
+                || name == "index.lock"
+                || name == "packed-refs.lock"
+        };
+        assert_eq!(files(&self.git_dir(), &left), Vec::<PathBuf>::new(), "{about}");
+        assert_eq!(files(&self.path("tmp"), &|_| true), Vec::<PathBuf>::new(), "{about}");
+        // Every live session is the one that its thread's record names.
+        for path in files(&self.git_dir().join("heddle/agents"), &|_| true) {
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            let ended = path.parent().is_some_and(|folder| folder.ends_with("ended"));
+            if ended {
+                continue;
+            }
+            let id = name.split('.').next().unwrap_or_default().to_owned();
+            let session = self.record(&format!("agents/{id}.json"));
+            let thread = session["thread"].as_str().unwrap_or_else(|| panic!("{about}: {name} is left over"));
+            let record = self.record(&format!("threads/{thread}.json"));
+            assert_eq!(record["owner"].as_str(), Some(id.as_str()), "{about}: {name} is a ghost");
+            assert_eq!(record["generation"], session["generation"], "{about}: {name}");
+        }
+    }
+
+    /// The ids of the thread's active sessions.
+    pub(crate) fn active(&self, thread: &str) -> Vec<String> {
+        let list = self.heddle(&["--json", "agent", "list", "--thread", thread]).ok().json();
+        let rows = list.as_array().expect("an array").iter();
+        rows.filter(|row| row["status"] == "active")
+            .map(|row| row["session_id"].as_str().expect("an id").to_owned())
+            .collect()
+    }
+}
+
+/// The files below `folder` whose name fits.
+pub(crate) fn files(folder: &Path, fits: &dyn Fn(&str) -> bool) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            found.extend(files(&entry.path(), fits));
+        } else if fits(&entry.file_name().to_string_lossy()) {
+            found.push(entry.path());
+        }
+    }
+    found
+}
+
+/// Polls until `holds`, at most for `limit`; whether it came to hold.
+pub(crate) fn eventually(limit: Duration, mut holds: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + limit;
+    loop {
+        if holds() {
+            return true;
+        }
+        if Instant::now() >= deadline {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
