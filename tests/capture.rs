@@ -408,3 +408,24 @@ fn ready_runs_the_configured_checks_and_blocks_on_a_failed_one() {
     assert_eq!((code, &document["status"]), (0, &Value::from("completed")), "{said}");
     assert_eq!(sandbox.git(&["rev-parse", "refs/heddle/ready/work"]), sandbox.tip());
 }
+
+#[test]
+fn a_submodule_added_on_purpose_is_captured() {
+    let sandbox = Sandbox::new();
+    let other = sandbox.folder.path().join("other");
+    let other = other.to_str().expect("path");
+    sandbox.git(&["clone", "-q", ".", other]);
+    sandbox.git(&["-c", "protocol.file.allow=always", "submodule", "--quiet", "add", other, "sub"]);
+    let document = sandbox.captured(&[]);
+    assert_eq!(document["changed_paths"], serde_json::json!([".gitmodules", "sub"]));
+}
+
+#[test]
+fn an_empty_message_is_refused() {
+    let sandbox = Sandbox::new();
+    sandbox.write("a", "two\n");
+    let before = sandbox.state();
+    let (code, _, _) = sandbox.heddle(&["agent", "capture", "--session", &sandbox.session, "-m", " "]);
+    assert_eq!(code, 2);
+    assert_eq!(before, sandbox.state());
+}

@@ -244,7 +244,9 @@ impl<'a> Staging<'a> {
         for (path, mode) in added(self.repo, &tip, tree)? {
             let shown = String::from_utf8_lossy(&path).into_owned();
             if mode == git2::FileMode::Commit {
-                embedded.push(shown);
+                if !self.is_submodule(tree, &shown)? {
+                    embedded.push(shown);
+                }
                 continue;
             }
             let meta = fs::symlink_metadata(self.worktree.join(OsStr::from_bytes(&path)));
@@ -260,6 +262,19 @@ impl<'a> Staging<'a> {
             return Err(GitError::TooLarge { paths: large.join(", "), limit: self.limits.max_new_file_size });
         }
         Ok(())
+    }
+
+    /// Whether `.gitmodules` in `tree` names `path`: a submodule that was added on purpose.
+    fn is_submodule(&self, tree: &TreeId, path: &str) -> Result<bool, GitError> {
+        let name = format!("{tree}:.gitmodules");
+        let mut command =
+            self.git(["config", "-z", "--blob", &name, "--get-regexp", "^submodule\\..*\\.path$"]);
+        let output = Program::output(&mut command, None)?;
+        let paths = output
+            .stdout
+            .split(|byte| *byte == 0)
+            .filter_map(|entry| entry.splitn(2, |b| *b == b'\n').nth(1));
+        Ok(paths.into_iter().any(|found| found == path.as_bytes()))
     }
 
     /// The tree of the private index.

@@ -237,8 +237,7 @@ fn possible_holder(path: &Path) -> Option<String> {
         if pid == std::process::id() {
             continue;
         }
-        // The folder's times are those of the process's start.
-        let younger = process.metadata().is_ok_and(|meta| meta.ctime() > made.ctime() + 1);
+        let younger = started_at(&process.path()).is_some_and(|started| started > made.ctime() + 2);
         let Ok(name) = fs::read_to_string(process.path().join("comm")) else { continue };
         let name = name.trim();
         if younger || !(name.starts_with("git") || opens(&process.path(), path)) {
@@ -247,6 +246,16 @@ fn possible_holder(path: &Path) -> Option<String> {
         return Some(format!("process {pid} ({name})"));
     }
     None
+}
+
+/// When a process was started, in seconds since 1970: the kernel counts its start in ticks,
+/// a hundredth of a second on Linux for everybody who asks, since the boot.
+fn started_at(process: &Path) -> Option<i64> {
+    let stat = fs::read_to_string(process.join("stat")).ok()?;
+    let ticks: i64 = stat.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok()?;
+    let kernel = fs::read_to_string("/proc/stat").ok()?;
+    let boot: i64 = kernel.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
+    Some(boot + ticks / 100)
 }
 
 /// Whether a process has the file open.

@@ -93,7 +93,8 @@ impl<'a> OwnedThread<'a> {
             Binding::new(session.clone(), self.thread.name.clone(), new.clone(), worktree.head.clone());
         let (worktree_git_dir, head) = (worktree.git_dir.to_owned(), worktree.head.clone());
         let action = |tip| Action::Capture { session, tip, worktree_git_dir, head };
-        let event = self.swap(tip, &Expected::Exactly(expected.clone()), new, message, "captured", action)?;
+        let moved = self.swap(tip, &Expected::Exactly(expected.clone()), new, message, "captured", action);
+        let event = moved.or_else(|error| self.nothing_moved(error))?;
         // The ref has moved: nothing after it fails the command. Where a write fails, the
         // journal stays, and the next command on the thread finishes.
         self.touch(change);
@@ -120,8 +121,9 @@ impl<'a> OwnedThread<'a> {
         let session = self.session.session_id.clone();
         let tip_lock = tip.identity();
         let action = |mark| Action::Ready { session, mark, tip_lock };
-        let event = self.swap(mark, &expected, commit, message, "ready", action)?;
+        let moved = self.swap(mark, &expected, commit, message, "ready", action);
         drop(tip);
+        let event = moved.or_else(|error| self.nothing_moved(error))?;
         self.touch(|_| {});
         if context.registry.write(&self.session).is_ok() {
             self.thread.tell(&event);
@@ -152,12 +154,16 @@ impl<'a> OwnedThread<'a> {
         };
         let entry = Entry { version: journal::VERSION, operation: operation.clone(), action: action(moved) };
         journal::begin(&path, &entry, context.durability())?;
-        if let Err(error) = locked.swap(expected, new, message) {
-            // Refused before anything was written: the journal has nothing to tell.
-            let _ = self.thread.settle();
-            return Err(error.into());
-        }
+        // If this fails nothing was written, and the caller removes the journal once it
+        // holds no lock of Git's any more.
+        locked.swap(expected, new, message)?;
         Ok(self.event(operation, event, Some(new), None))
+    }
+
+    /// Removes the journal of an operation that wrote nothing.
+    fn nothing_moved<T>(&self, error: Error) -> Result<T, Error> {
+        let _ = self.thread.settle();
+        Err(error)
     }
 
     fn event(&self, id: String, event: &str, commit: Option<&CommitId>, status: Option<Status>) -> Event {

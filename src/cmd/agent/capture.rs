@@ -58,6 +58,9 @@ pub fn run(args: &Args, ground: &mut Ground<'_>) -> Result<(), Error> {
         })?),
         (None, None) => None,
     };
+    if message.as_ref().is_some_and(|message| message.trim().is_empty()) {
+        return Err(Error::Usage { message: "the commit message is empty".to_owned() });
+    }
     let request = Request {
         message,
         confidence: args.confidence,
