@@ -78,7 +78,7 @@ impl Command {
 #[command(next_help_heading = "Global options")]
 pub struct Global {
     /// Run as if started in this folder; repeated, each is relative to the one before
-    #[arg(short = 'C', value_name = "PATH", action = ArgAction::Append)]
+    #[arg(short = 'C', value_name = "PATH", action = ArgAction::Append, value_parser = any_path())]
     pub directory: Vec<PathBuf>,
     /// The repository: its worktree or its Git directory
     #[arg(long, value_name = "PATH")]
@@ -238,6 +238,13 @@ fn with_negations(command: clap::Command) -> clap::Command {
                 .hide(true),
         )
     })
+}
+
+/// A path that may be empty, which clap's own parser refuses and which means "here" to
+/// Git's `-C`.
+fn any_path() -> impl clap::builder::TypedValueParser<Value = PathBuf> {
+    use clap::builder::TypedValueParser as _;
+    clap::builder::OsStringValueParser::new().map(PathBuf::from)
 }
 
 /// Understands a command line, the program's name first.

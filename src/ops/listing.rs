@@ -50,7 +50,7 @@ pub fn list(context: &Context<'_>, filter: &Filter) -> Result<(Vec<Seen>, Vec<St
     }
     ids.sort();
     ids.dedup();
-    let mut threads: HashMap<ThreadName, Option<ThreadRecord>> = HashMap::new();
+    let mut threads: HashMap<ThreadName, Known> = HashMap::new();
     let (mut rows, mut unreadable) = (Vec::new(), Vec::new());
     for id in ids.iter().rev() {
         let session = match context.registry.read(id) {
@@ -65,10 +65,14 @@ pub fn list(context: &Context<'_>, filter: &Filter) -> Result<(Vec<Seen>, Vec<St
         if filter.thread.as_ref().is_some_and(|thread| *thread != session.thread) {
             continue;
         }
-        let record = threads
-            .entry(session.thread.clone())
-            .or_insert_with_key(|thread| ThreadRecord::read(&context.layout, thread).ok().flatten());
-        let seen = see(context, session, record.as_ref());
+        let known = threads.entry(session.thread.clone()).or_insert_with_key(|thread| {
+            let known = Known::of(context, thread);
+            if let Known::Unreadable(sentence) = &known {
+                unreadable.push(sentence.clone());
+            }
+            known
+        });
+        let seen = see(context, session, known);
         let status_fits = filter.status.is_none_or(|status| seen.session.status == status);
         if status_fits && (!filter.alive_only || seen.liveness.may_live()) {
             rows.push(seen);
@@ -77,20 +81,48 @@ pub fn list(context: &Context<'_>, filter: &Filter) -> Result<(Vec<Seen>, Vec<St
     Ok((rows, unreadable))
 }
 
-/// One session.
+/// One session, and a sentence if its thread's record could not be read.
 ///
 /// # Errors
 /// [`SessionError::NotFound`]; [`crate::store::StoreError`].
-pub fn show(context: &Context<'_>, id: &SessionId) -> Result<Seen, Error> {
+pub fn show(context: &Context<'_>, id: &SessionId) -> Result<(Seen, Option<String>), Error> {
     let session = context.registry.read(id)?;
     let session = session.ok_or_else(|| SessionError::NotFound { id: id.clone() })?;
-    let record = ThreadRecord::read(&context.layout, &session.thread).ok().flatten();
-    Ok(see(context, session, record.as_ref()))
+    let known = Known::of(context, &session.thread);
+    let seen = see(context, session, &known);
+    let unreadable = match known {
+        Known::Unreadable(sentence) => Some(sentence),
+        Known::Record(_) => None,
+    };
+    Ok((seen, unreadable))
 }
 
-/// A session in the light of its thread's record.
-fn see(context: &Context<'_>, mut session: Session, record: Option<&ThreadRecord>) -> Seen {
-    if session.status == Status::Active && check_current(&session, record).is_err() {
+/// What a thread's record says of its owner.
+enum Known {
+    /// What is in it, if there is one.
+    Record(Option<ThreadRecord>),
+    /// Why it cannot be read: whom it names is unknown.
+    Unreadable(String),
+}
+
+impl Known {
+    fn of(context: &Context<'_>, thread: &ThreadName) -> Self {
+        match ThreadRecord::read(&context.layout, thread) {
+            Ok(record) => Self::Record(record),
+            Err(error) => Self::Unreadable(error.to_string()),
+        }
+    }
+}
+
+/// A session in the light of its thread's record; where that cannot be read, its own
+/// record is all there is to go by.
+fn see(context: &Context<'_>, mut session: Session, known: &Known) -> Seen {
+    let record = match known {
+        Known::Record(record) => record.as_ref(),
+        Known::Unreadable(_) => None,
+    };
+    let readable = matches!(known, Known::Record(_));
+    if readable && session.status == Status::Active && check_current(&session, record).is_err() {
         session.status = Status::Abandoned;
     }
     let liveness = liveness_of(context, &session);

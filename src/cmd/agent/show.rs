@@ -19,6 +19,9 @@ pub struct Args {
 /// # Errors
 /// As [`listing::show`].
 pub fn run(args: &Args, ground: &mut Ground<'_>) -> Result<(), Error> {
-    let seen = listing::show(ground.context, &SessionId::parse(&args.session)?)?;
+    let (seen, unreadable) = listing::show(ground.context, &SessionId::parse(&args.session)?)?;
+    if let Some(sentence) = unreadable {
+        ground.narrator.warning(&sentence);
+    }
     ground.print(&present::session(&seen.session, seen.liveness, seen.target.as_deref(), None), text::session)
 }
