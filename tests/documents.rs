@@ -1,0 +1,53 @@
+//! Every document that the binary prints is what its checked-in schema says.
+
+#[expect(dead_code, reason = "the sandbox serves other tests too")]
+mod support;
+
+use serde_json::Value;
+
+fn check(schema: &str, document: &Value) {
+    let path = format!("{}/schemas/{schema}.json", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(&path).expect("schema");
+    let schema: Value = serde_json::from_str(&text).expect("json");
+    let validator = jsonschema::validator_for(&schema).expect("schema");
+    let faults: Vec<String> = validator.iter_errors(document).map(|error| error.to_string()).collect();
+    assert!(faults.is_empty(), "{path}: {faults:?}\n{document:#}");
+}
+
+#[test]
+fn every_document_is_as_its_schema_says() {
+    let sandbox = support::Sandbox::new();
+    let run = |args: &[&str]| sandbox.heddle(args).json();
+    let reserved = run(&["agent", "reserve", "--thread", "a/b", "--task", "x", "--harness", "h"]);
+    check("session", &reserved);
+    let id = reserved["session_id"].as_str().expect("session_id").to_owned();
+    check("conflict", &run(&["agent", "reserve", "--thread", "a/b"]));
+    check("error", &run(&["agent", "reserve", "--thread", "a"]));
+    check("error", &run(&["agent", "reserve"]));
+    check("error", &run(&["agent", "heartbeat", "--session", "agent-unknown"]));
+    check("session", &run(&["agent", "heartbeat", "--session", &id, "--tool-calls", "3"]));
+    std::fs::write(sandbox.root().join("new"), "x\n").expect("write");
+    check("capture", &run(&["agent", "capture", "--session", &id, "-m", "x", "--confidence", "0.3"]));
+    check("capture", &run(&["agent", "capture", "--session", &id, "-m", "x"]));
+    check("ready", &run(&["agent", "ready", "--session", &id]));
+    check("session-list", &run(&["agent", "list"]));
+    check("session", &run(&["agent", "show", &id]));
+    check("thread-list", &run(&["thread", "list", "--json"]));
+    check("thread", &run(&["thread", "show", "a/b", "--json"]));
+    check("doctor", &run(&["doctor", "--json"]));
+    check("session", &run(&["agent", "release", "--session", &id]));
+    check("ready", &{
+        let other = run(&["agent", "reserve", "--thread", "empty"]);
+        run(&[
+            "agent",
+            "ready",
+            "--session",
+            other["session_id"].as_str().expect("session_id"),
+            "--no-capture",
+        ])
+    });
+    let events = run(&["log", "--json"]);
+    let events = events.as_array().expect("array");
+    assert!(events.len() > 3, "{events:?}");
+    events.iter().for_each(|event| check("event", event));
+}
