@@ -19,7 +19,8 @@ pub struct Args {
     /// Check the thread as it is, and capture nothing
     #[arg(long)]
     pub no_capture: bool,
-    /// Do not run the pre-commit and commit-msg hooks, nor the configured checks
+    /// Do not run the pre-commit and commit-msg hooks; the checks of heddle.readyCommand are
+    /// run all the same
     #[arg(long)]
     pub no_verify: bool,
 }
