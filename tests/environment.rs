@@ -103,3 +103,23 @@ fn ceilings_and_git_dir_decide_as_in_git() {
         assert_eq!(git.status.code(), heddle.status.code(), "{variables:?}");
     }
 }
+
+#[test]
+fn a_partial_clone_is_reserved_and_captured_like_any_other() {
+    let sandbox = Sandbox::new();
+    sandbox.git(&["config", "uploadpack.allowFilter", "true"]);
+    let clone = sandbox.home().join("clone");
+    let from = format!("file://{}", sandbox.root().display());
+    sandbox.git(&["clone", "-q", "--filter=blob:none", &from, clone.to_str().expect("path")]);
+    sandbox.git_in(&clone, &["config", "user.name", "A"]);
+    sandbox.git_in(&clone, &["config", "user.email", "a@example.com"]);
+    let heddle = |args: &[&str]| {
+        let mut command = sandbox.program(env!("CARGO_BIN_EXE_git-heddle"), &clone, args);
+        Answer::of(&command.output().expect("heddle")).exits(0).json()
+    };
+    let session =
+        heddle(&["agent", "reserve", "--thread", "t"])["session_id"].as_str().expect("id").to_owned();
+    std::fs::write(clone.join("new"), "x\n").expect("write");
+    let captured = heddle(&["agent", "capture", "--session", &session, "-m", "x"]);
+    assert_eq!(captured["changed_paths"], serde_json::json!(["new"]));
+}

@@ -89,15 +89,16 @@ impl Repo {
             }
         }
         let located = locate(cwd)?;
-        let inner = match git2::Repository::open(&located.git_dir) {
-            Err(error) if error.code() == git2::ErrorCode::Owner => {
-                // Git has just said yes: safe.directory in a spelling that libgit2 does
-                // not know.
-                trust_git();
-                git2::Repository::open(&located.git_dir)
-            }
-            opened => opened,
-        };
+        let mut inner = git2::Repository::open(&located.git_dir);
+        if inner.as_ref().is_err_and(|error| error.code() == git2::ErrorCode::Owner) {
+            // Git has just said yes: safe.directory in a spelling that libgit2 does not know.
+            trust_git();
+            inner = git2::Repository::open(&located.git_dir);
+        }
+        if inner.as_ref().is_err_and(|error| error.message().to_lowercase().contains("partialclone")) {
+            allow_partial_clones();
+            inner = git2::Repository::open(&located.git_dir);
+        }
         let inner = inner.map_err(|error| unusable(&located.git_dir, &error))?;
         Self::with(inner, located.worktree)
     }
@@ -340,6 +341,17 @@ fn sync_what_libgit2_writes(repository: &git2::Repository) -> Result<std::fs::Fi
 fn trust_git() {
     // SAFETY: it sets one global flag; heddle opens repositories from one thread.
     let _ = unsafe { git2::opts::set_verify_owner_validation(false) };
+}
+
+/// Has libgit2 open partial clones: commits are always there, and what has to be fetched
+/// first is read by the git program.
+#[expect(
+    unsafe_code,
+    reason = "libgit2's options are global; this one is set before any other thread exists"
+)]
+fn allow_partial_clones() {
+    // SAFETY: it sets one global list; heddle opens repositories from one thread.
+    let _ = unsafe { git2::opts::set_extensions(&["partialclone"]) };
 }
 
 /// Our name for a commit that libgit2 names.
