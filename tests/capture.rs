@@ -429,3 +429,15 @@ fn an_empty_message_is_refused() {
     assert_eq!(code, 2);
     assert_eq!(before, sandbox.state());
 }
+
+#[test]
+fn a_message_is_never_labelled_with_an_encoding_that_it_is_not_in() {
+    let sandbox = Sandbox::new();
+    sandbox.git(&["config", "i18n.commitEncoding", "ISO-8859-1"]);
+    sandbox.write("a", "two\n");
+    let (code, _, said) =
+        sandbox.heddle(&["agent", "capture", "--session", &sandbox.session, "-m", "h\u{e9}"]);
+    assert_eq!(code, 0, "{said}");
+    let log = ["-c", "i18n.logOutputEncoding=UTF-8", "log", "-1", "--format=%s", "refs/heddle/threads/work"];
+    assert_eq!(sandbox.git(&log), "h\u{e9}");
+}
