@@ -152,6 +152,48 @@ fn other_threads(pid: u32) -> bool {
     std::fs::read_dir(format!("/proc/{pid}/task")).is_ok_and(|threads| threads.count() > 1)
 }
 
+/// A process that has its working directory at or below `folder`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inhabitant {
+    /// Its pid.
+    pub pid: u32,
+    /// Its name.
+    pub name: String,
+}
+
+/// The processes that have their working directory at or below `folder`, this one left out;
+/// of those that may not be looked at nothing is known. Elsewhere than on Linux: none.
+#[must_use]
+pub fn inhabitants(folder: &std::path::Path) -> Vec<Inhabitant> {
+    let Ok(processes) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let pid = |entry: std::fs::DirEntry| entry.file_name().to_str()?.parse::<u32>().ok();
+    processes
+        .flatten()
+        .filter_map(pid)
+        .filter(|pid| *pid != std::process::id())
+        .filter(|pid| std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd.starts_with(folder)))
+        .map(|pid| {
+            let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+            Inhabitant { pid, name: name.trim().to_owned() }
+        })
+        .collect()
+}
+
+/// The processes that led to this one: its parent, that one's parent, and so on.
+#[must_use]
+pub fn ancestors() -> Vec<u32> {
+    let mut found = Vec::new();
+    let mut next = std::os::unix::process::parent_id();
+    while next > 1 && !found.contains(&next) {
+        found.push(next);
+        let stat = std::fs::read_to_string(format!("/proc/{next}/stat")).unwrap_or_default();
+        // The parent is field 4, the second after the name in parentheses.
+        let parent = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)?.parse().ok());
+        next = parent.unwrap_or(0);
+    }
+    found
+}
+
 /// Holds `file` as present, beside any number of other holders, until it is closed or its
 /// process ends. Children do not inherit it.
 ///

@@ -1,5 +1,6 @@
 //! Heddle's settings: `git config` and nothing else.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::git::GitError;
@@ -28,6 +29,16 @@ pub struct Settings {
     pub ready_commands: Vec<String>,
     /// `heddle.target`: the branch that threads are meant to land on; none.
     pub target: Option<String>,
+    /// `heddle.worktreeDir`: the folder in which `reserve --worktree` makes worktrees;
+    /// `<repo>.heddle` beside the repository.
+    pub worktree_dir: Option<PathBuf>,
+    /// `heddle.worktreeCopy`: pathspecs of ignored files that a new worktree gets a copy of.
+    pub worktree_copy: Vec<String>,
+    /// `heddle.worktreeLink`: pathspecs of ignored files or folders that a new worktree gets
+    /// a symbolic link to.
+    pub worktree_link: Vec<String>,
+    /// `heddle.worktreeSetup`: shell commands run once in a new worktree, in order.
+    pub worktree_setup: Vec<String>,
 }
 
 impl Settings {
@@ -46,14 +57,26 @@ impl Settings {
             fsync: config.bool("heddle.fsync")?.unwrap_or(true),
             require_token: config.bool("heddle.requireToken")?.unwrap_or(false),
             max_new_file_size: config.size("heddle.maxNewFileSize")?.unwrap_or(10 << 20),
-            ready_commands: config
-                .get_all("heddle.readyCommand")?
-                .into_iter()
-                .map(|value| value.text)
-                .collect(),
+            ready_commands: all(config, "heddle.readyCommand")?,
             target: config.get("heddle.target")?.map(|value| value.text).filter(|target| !target.is_empty()),
+            worktree_dir: config
+                .get("heddle.worktreeDir")?
+                .map(|value| value.text)
+                .filter(|folder| !folder.is_empty())
+                .map(|folder| match folder.strip_prefix("~/") {
+                    Some(below) => std::env::home_dir().unwrap_or_default().join(below),
+                    None => folder.into(),
+                }),
+            worktree_copy: all(config, "heddle.worktreeCopy")?,
+            worktree_link: all(config, "heddle.worktreeLink")?,
+            worktree_setup: all(config, "heddle.worktreeSetup")?,
         })
     }
+}
+
+/// Every value of a key, in order.
+fn all(config: &Config, key: &str) -> Result<Vec<String>, GitError> {
+    Ok(config.get_all(key)?.into_iter().map(|value| value.text).collect())
 }
 
 /// A duration: a number of seconds, or numbers with units.

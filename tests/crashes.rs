@@ -224,3 +224,89 @@ fn a_killed_release_is_repaired() {
         Ready { sandbox, next: command.clone(), command }
     });
 }
+
+#[test]
+fn a_killed_capture_in_a_worktree_of_its_own_is_repaired() {
+    if !has_strace() {
+        return;
+    }
+    let make = || {
+        let sandbox = Sandbox::new();
+        let reserved = sandbox.heddle(&["agent", "reserve", "--thread", "t", "--worktree"]).ok();
+        let (id, tree) = (reserved.text("session_id"), reserved.text("path"));
+        fs::write(format!("{tree}/work"), "work\n").expect("write");
+        (sandbox, words(&["-C", &tree, "agent", "capture", "--session", &id, "-m", "work"]), tree)
+    };
+    let (whole, command, _) = make();
+    assert_eq!(traced(&whole, &[], &command).code, Some(0));
+    let mut orphaned = 0;
+    for (call, number) in points(&whole) {
+        let about = format!("capture in a worktree, killed at {call} {number}");
+        let (sandbox, command, tree) = make();
+        traced(&sandbox, &["-e", &format!("inject={call}:signal=KILL:when={number}")], &command);
+        sandbox.git(&["config", "heddle.lockTimeout", "100ms"]);
+        let mut next = run(&command, &sandbox);
+        if next.code == Some(75) {
+            let healed = eventually(Duration::from_secs(20), || {
+                sandbox.heddle(&["doctor", "--fix"]);
+                sandbox.ref_locks().is_empty()
+            });
+            assert!(healed, "{about}: {next:?}");
+            next = run(&command, &sandbox);
+        }
+        assert_eq!(next.code, Some(0), "{about}: {next:?}");
+        if next.stderr.contains("HEAD.lock") {
+            // Between making Git's lock on HEAD and noting which file it is.
+            orphaned += 1;
+            let healed =
+                eventually(Duration::from_secs(20), || sandbox.heddle(&["doctor", "--fix"]).code == Some(0));
+            assert!(healed, "{about}: {:?}", sandbox.heddle(&["doctor"]));
+            run(&command, &sandbox).ok();
+        }
+        let tip = sandbox.commit("refs/heddle/threads/t");
+        assert_eq!(sandbox.git(&["rev-list", "--count", &format!("main..{tip}")]), "1", "{about}");
+        assert_eq!(sandbox.git(&["-C", &tree, "rev-parse", "HEAD"]), tip, "{about}");
+        assert_eq!(sandbox.git(&["-C", &tree, "status", "--porcelain"]), "", "{about}: {next:?}");
+        sandbox.assert_clean(&about);
+    }
+    assert!(orphaned <= 3, "{orphaned}");
+}
+
+#[test]
+fn a_killed_reserve_with_a_worktree_is_repaired() {
+    if !has_strace() {
+        return;
+    }
+    let command = words(&["agent", "reserve", "--thread", "t", "--worktree"]);
+    let whole = Sandbox::new();
+    assert_eq!(traced(&whole, &[], &command).code, Some(0));
+    for (call, number) in points(&whole) {
+        let about = format!("reserve with a worktree, killed at {call} {number}");
+        let sandbox = Sandbox::new();
+        traced(&sandbox, &["-e", &format!("inject={call}:signal=KILL:when={number}")], &command);
+        sandbox.git(&["config", "heddle.lockTimeout", "100ms"]);
+        let next = words(&["agent", "reserve", "--thread", "t", "--resume", "--worktree"]);
+        let mut answer = run(&next, &sandbox);
+        if answer.code == Some(75) {
+            let healed = eventually(Duration::from_secs(20), || {
+                sandbox.heddle(&["doctor", "--fix"]);
+                sandbox.ref_locks().is_empty()
+            });
+            assert!(healed, "{about}: {answer:?}");
+            answer = run(&next, &sandbox);
+        }
+        if answer.code == Some(3) {
+            // Its lease runs: nobody can know that its process was killed.
+            let owner = answer.json()["owner"]["session_id"].as_str().expect("an owner").to_owned();
+            sandbox.heddle(&["agent", "release", "--session", &owner, "--force"]).ok();
+            answer = run(&next, &sandbox);
+        }
+        assert_eq!(answer.code, Some(0), "{about}: {answer:?}");
+        let tree = answer.text("path");
+        assert_eq!(sandbox.git(&["-C", &tree, "status", "--porcelain"]), "", "{about}");
+        sandbox.heddle(&["agent", "release", "--session", &answer.text("session_id")]).ok();
+        assert_eq!(sandbox.git(&["worktree", "list"]).lines().count(), 1, "{about}");
+        assert!(!sandbox.path("repo.heddle").exists(), "{about}");
+        sandbox.assert_clean(&about);
+    }
+}

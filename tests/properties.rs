@@ -148,6 +148,7 @@ proptest! {
                         target: None,
                         require_token: false,
                         request_token: key.and_then(|key| Token::given(&format!("a request token of two {key}"))),
+                        worktree: None,
                         wait: None,
                         agent: Agent::default(),
                     };

@@ -9,6 +9,7 @@ pub mod commit;
 pub mod config;
 pub mod diff;
 pub mod error;
+pub mod follow;
 pub mod history;
 pub mod merge;
 pub mod program;
@@ -16,6 +17,7 @@ pub mod refs;
 pub mod repo;
 pub mod stage;
 pub mod target;
+pub mod worktree;
 
 pub use error::GitError;
 pub use repo::Repo;

@@ -89,7 +89,9 @@ impl Repo {
     /// [`GitError::RefLocked`] after the time limit; [`GitError::RefClash`] if the ref does
     /// not exist and another above or below it does.
     pub fn lock_ref(&self, name: &str, timeout: Duration) -> Result<LockedRef<'_>, GitError> {
-        let lock = self.common_dir().join(format!("{name}.lock"));
+        // HEAD is each worktree's own.
+        let folder = if name == "HEAD" { self.git_dir() } else { self.common_dir() };
+        let lock = folder.join(format!("{name}.lock"));
         let deadline = Instant::now() + timeout;
         let transaction = loop {
             let mut transaction = self.raw().transaction()?;

@@ -89,18 +89,31 @@ impl Repo {
             }
         }
         let located = locate(cwd)?;
-        let mut inner = git2::Repository::open(&located.git_dir);
+        Self::with(Self::open_inner(&located.git_dir)?, located.worktree)
+    }
+
+    /// Opens the linked worktree at `path`, whatever the environment says.
+    ///
+    /// # Errors
+    /// [`GitError::Unusable`].
+    pub fn at(path: &Path) -> Result<Self, GitError> {
+        let inner = Self::open_inner(path)?;
+        let worktree = inner.workdir().map(Path::to_owned);
+        Self::with(inner, worktree)
+    }
+
+    fn open_inner(path: &Path) -> Result<git2::Repository, GitError> {
+        let mut inner = git2::Repository::open(path);
         if inner.as_ref().is_err_and(|error| error.code() == git2::ErrorCode::Owner) {
             // Git has just said yes: safe.directory in a spelling that libgit2 does not know.
             trust_git();
-            inner = git2::Repository::open(&located.git_dir);
+            inner = git2::Repository::open(path);
         }
         if inner.as_ref().is_err_and(|error| error.message().to_lowercase().contains("partialclone")) {
             allow_partial_clones();
-            inner = git2::Repository::open(&located.git_dir);
+            inner = git2::Repository::open(path);
         }
-        let inner = inner.map_err(|error| unusable(&located.git_dir, &error))?;
-        Self::with(inner, located.worktree)
+        inner.map_err(|error| unusable(path, &error))
     }
 
     fn with(inner: git2::Repository, worktree: Option<PathBuf>) -> Result<Self, GitError> {
@@ -224,6 +237,13 @@ impl Repo {
     #[must_use]
     pub fn program(&self) -> Program {
         Program::new(&self.git_dir, self.worktree(), self.durable)
+    }
+
+    /// How to start git in another worktree of this repository, found from its folder.
+    #[must_use]
+    pub fn program_in(&self, worktree: &Path) -> Program {
+        let git_dir = git2::Repository::open(worktree).map(|there| there.path().to_owned());
+        Program::new(&git_dir.unwrap_or_else(|_| self.git_dir.clone()), Some(worktree), self.durable)
     }
 
     /// libgit2's handle, for the modules beside this one.

@@ -29,6 +29,7 @@ use std::process::{Command, Stdio};
 use super::program::Program;
 use super::{GitError, Repo};
 use crate::names::{CommitId, TreeId};
+use crate::store::journal::FileIdentity;
 
 const PREFIX: &str = "heddle-scratch-";
 const CACHE: &str = "heddle-index-";
@@ -45,20 +46,38 @@ pub struct Limits {
 
 /// A capture in the making.
 pub struct Staging<'a> {
-    repo: &'a Repo,
+    pub(super) repo: &'a Repo,
     worktree: PathBuf,
-    scratch: tempfile::TempDir,
+    pub(super) scratch: tempfile::TempDir,
     _alive: File,
     tip: CommitId,
     limits: Limits,
+    /// The worktree's own index as it was when the private one was made; `None` if that was
+    /// not made from it.
+    pub(super) copied: Option<Stamp>,
 }
 
-/// What keeps this worktree from being captured: an operation in progress or conflicts.
-///
-/// # Errors
-/// [`GitError::Library`] if the index cannot be read.
-pub fn state_fault(repo: &Repo) -> Result<Option<String>, GitError> {
-    let doing = match repo.raw().state() {
+/// Which file with which content: what Git, too, tells a changed index by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stamp {
+    file: FileIdentity,
+    size: u64,
+    modified: (i64, i64),
+}
+
+impl Stamp {
+    /// The stamp of the file at `path`; `None` if there is none.
+    pub(super) fn of(path: &Path) -> Option<Self> {
+        use std::os::unix::fs::MetadataExt as _;
+        let meta = fs::symlink_metadata(path).ok()?;
+        let file = FileIdentity { dev: meta.dev(), ino: meta.ino() };
+        Some(Self { file, size: meta.size(), modified: (meta.mtime(), meta.mtime_nsec()) })
+    }
+}
+
+/// What an operation in progress is called.
+pub(in crate::git) fn operation(state: git2::RepositoryState) -> Option<&'static str> {
+    match state {
         git2::RepositoryState::Clean => None,
         git2::RepositoryState::Merge => Some("a merge"),
         git2::RepositoryState::Revert | git2::RepositoryState::RevertSequence => Some("a revert"),
@@ -68,15 +87,24 @@ pub fn state_fault(repo: &Repo) -> Result<Option<String>, GitError> {
         git2::RepositoryState::Bisect => Some("a bisect"),
         git2::RepositoryState::ApplyMailbox => Some("a 'git am'"),
         _ => Some("a rebase"),
-    };
-    if let Some(doing) = doing {
+    }
+}
+
+/// What keeps this worktree from being captured: an operation in progress or conflicts.
+///
+/// # Errors
+/// [`GitError::Library`] if the index cannot be read.
+pub fn state_fault(repo: &Repo) -> Result<Option<String>, GitError> {
+    if let Some(doing) = operation(repo.raw().state()) {
         return Ok(Some(format!("{doing} is in progress in this worktree")));
     }
     // Conflicts that no operation explains (`git stash pop`) are in an index that was
     // written after the last capture kept its own.
     let written = |path: &Path| fs::metadata(path).and_then(|meta| meta.modified()).ok();
     let captured = files_with(repo.git_dir(), CACHE).iter().filter_map(|path| written(path)).max();
-    if captured.is_some() && written(&repo.git_dir().join("index")) < captured {
+    let own = repo.git_dir().join("index");
+    let same = || files_with(repo.git_dir(), CACHE).iter().any(|path| Stamp::of(path) == Stamp::of(&own));
+    if captured.is_some() && (written(&own) < captured || same()) {
         return Ok(None);
     }
     // `git ls-files -u` reads every kind of index, which libgit2 does not.
@@ -97,11 +125,12 @@ fn files_with(folder: &Path, prefix: &str) -> Vec<PathBuf> {
 }
 
 impl<'a> Staging<'a> {
-    /// Makes the private index, at `tip`.
+    /// Makes the private index, at `tip`. In a worktree whose index is to follow the capture
+    /// it is made from that index and no other, so that nothing set in there is lost.
     ///
     /// # Errors
     /// [`GitError::Bare`]; [`GitError::Io`]; [`GitError::Program`].
-    pub fn begin(repo: &'a Repo, tip: &CommitId) -> Result<Self, GitError> {
+    pub fn begin(repo: &'a Repo, tip: &CommitId, follows: bool) -> Result<Self, GitError> {
         let Some(worktree) = repo.worktree() else {
             return Err(GitError::Bare { path: repo.git_dir().to_owned() });
         };
@@ -113,19 +142,24 @@ impl<'a> Staging<'a> {
         let lock = scratch.path().join("alive");
         let alive = File::create(&lock).map_err(io_error("write", &lock))?;
         alive.try_lock().map_err(|error| io_error("lock", &lock)(error.into()))?;
-        let staging = Self {
+        let mut staging = Self {
             repo,
             worktree: worktree.to_owned(),
             scratch,
             _alive: alive,
             tip: tip.clone(),
             limits: Limits { max_new_file_size: 0 },
+            copied: None,
         };
         staging.lay_out()?;
-        let cached = repo.git_dir().join(format!("{CACHE}{tip}"));
-        if staging.copy(&cached)?
-            || (staging.copy(&repo.git_dir().join("index"))? && staging.move_to_tip()?)
-        {
+        let (own, cached) = (repo.git_dir().join("index"), repo.git_dir().join(format!("{CACHE}{tip}")));
+        if follows {
+            // Stamped before it is copied: what changes meanwhile is then seen as changed.
+            staging.copied = Stamp::of(&own);
+        }
+        // What followed the last capture is the cached index itself, under two names.
+        let at_tip = !follows || staging.copied == Stamp::of(&cached);
+        if (at_tip && staging.copy(&cached)?) || (staging.copy(&own)? && staging.move_to_tip()?) {
             return Ok(staging);
         }
         staging.rebuild()?;
@@ -133,12 +167,12 @@ impl<'a> Staging<'a> {
     }
 
     /// The private index.
-    fn index(&self) -> PathBuf {
+    pub(super) fn index(&self) -> PathBuf {
         self.scratch.path().join("index")
     }
 
     /// A git command on the private index.
-    fn git<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
+    pub(super) fn git<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         let sync: &[&str] = if self.repo.is_durable() { &SYNC_OBJECTS } else { &[] };
         let args: Vec<OsString> = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
         let mut command = self.repo.program().command(sync.iter().map(OsString::from).chain(args));
@@ -174,15 +208,18 @@ impl<'a> Staging<'a> {
 
     /// Copies `source` with its time; false if there is nothing to copy.
     fn copy(&self, source: &Path) -> Result<bool, GitError> {
-        let to = self.index();
+        self.copy_to(source, &self.index())
+    }
+
+    pub(super) fn copy_to(&self, source: &Path, to: &Path) -> Result<bool, GitError> {
         let meta = match fs::metadata(source) {
             Ok(meta) if meta.is_file() && meta.len() > 0 => meta,
             _ => return Ok(false),
         };
-        fs::copy(source, &to).map_err(io_error("write", &to))?;
+        fs::copy(source, to).map_err(io_error("write", to))?;
         let modified = meta.modified().map_err(io_error("read", source))?;
-        let file = File::options().write(true).open(&to).map_err(io_error("write", &to))?;
-        file.set_modified(modified).map_err(io_error("write", &to))?;
+        let file = File::options().write(true).open(to).map_err(io_error("write", to))?;
+        file.set_modified(modified).map_err(io_error("write", to))?;
         // A split index names its other half by a file beside it.
         for shared in shared_halves(source) {
             if let Some(name) = shared.file_name() {
@@ -358,6 +395,11 @@ impl<'a> Staging<'a> {
         super::commit::commit(self.repo, tree, parent, message)
     }
 
+    /// Whether the private index has its other half in a second file.
+    pub(super) fn is_split(&self) -> bool {
+        !shared_halves(&self.index()).is_empty()
+    }
+
     /// Keeps the private index, which stands at `commit`, for the next capture in this
     /// worktree, with its own modification time, since it is renamed. A cache: what goes
     /// wrong is ignored.
@@ -367,7 +409,7 @@ impl<'a> Staging<'a> {
             let _ = fs::remove_file(old);
         }
         // A half of a split index is of no use without the other.
-        if shared_halves(&self.index()).is_empty() {
+        if !self.is_split() {
             let _ = fs::rename(self.index(), folder.join(format!("{CACHE}{commit}")));
         }
     }
@@ -395,12 +437,13 @@ fn remove_abandoned(git_dir: &Path) {
         // its lock excludes, or was left before it came to that.
         let lock = File::open(folder.join("alive"));
         if lock.is_err() || lock.is_ok_and(|lock| lock.try_lock_shared().is_ok()) {
+            super::follow::unlock_after(&folder, git_dir);
             let _ = fs::remove_dir_all(folder);
         }
     }
 }
 
-fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> GitError {
+pub(super) fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> GitError {
     let path = path.to_owned();
     move |source| GitError::Io { action, path, source }
 }

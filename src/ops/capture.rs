@@ -103,13 +103,15 @@ struct Ground {
     parent: Resolved,
     /// The worktree's HEAD.
     head: CommitId,
+    /// Whether heddle made this worktree, so that its HEAD and index follow.
+    follows: bool,
 }
 
 /// Checks that worktree, thread and session are where they left each other.
 fn stand(context: &Context<'_>, session: &Session, worktree: &Path) -> Result<Ground, Error> {
     let repo = context.repo;
     let id = &session.session_id;
-    if let Some(path) = session.path.as_ref().filter(|path| *path != worktree && path.is_dir()) {
+    if let Some(path) = super::worktrees::path_of(context, session).filter(|path| path != worktree) {
         return Err(Error::Drift {
             message: format!("agent session '{id}' captures from worktree {path:?}, not from {worktree:?}"),
         });
@@ -119,7 +121,9 @@ fn stand(context: &Context<'_>, session: &Session, worktree: &Path) -> Result<Gr
     })?;
     let head = head_commit(repo)?;
     let thread = &session.thread;
-    let parent = match binding_of(context, session)? {
+    let binding = binding_of(context, session)?;
+    let follows = binding.as_ref().is_some_and(|binding| binding.made);
+    let parent = match binding {
         Some(binding) if binding.base != tip => {
             let base = &binding.base;
             return Err(Error::Drift {
@@ -139,7 +143,7 @@ fn stand(context: &Context<'_>, session: &Session, worktree: &Path) -> Result<Gr
         }
     };
     let parent = repo.resolve(parent.as_str())?;
-    Ok(Ground { tip, parent, head })
+    Ok(Ground { tip, parent, head, follows })
 }
 
 /// The commit that HEAD is at.
@@ -177,7 +181,7 @@ fn make(
 ) -> Result<Captured, Error> {
     let repo = context.repo;
     let id = &acting.session.session_id;
-    let mut staging = Staging::begin(repo, &ground.parent.commit)?;
+    let mut staging = Staging::begin(repo, &ground.parent.commit, ground.follows)?;
     let limits = Limits { max_new_file_size: context.settings.max_new_file_size };
     let mut warnings = staging.stage(&request.pathspec, &request.cwd, &limits)?;
     let mut tree = staging.write_tree()?;
@@ -221,9 +225,16 @@ fn make(
         result.session = advanced.map_err(|error| lost_race(error, acting))?;
         result.captured = true;
         result.commit = new;
-        staging.keep_index(&result.commit);
     } else {
         result.session = acting.lock(context)?.renew(|_| {})?;
+    }
+    if ground.follows && !request.dry_run {
+        let paths: Vec<Vec<u8>> = result.changes.iter().map(|change| change.path.clone()).collect();
+        let paths = (!request.pathspec.is_empty()).then_some(paths.as_slice());
+        warnings.extend(staging.follow(&ground.head, &result.commit, paths));
+    }
+    if result.captured || ground.follows {
+        staging.keep_index(&result.commit);
     }
     if adopted {
         warnings.push("commits made by hand on this worktree's HEAD were adopted".to_owned());

@@ -109,6 +109,19 @@ pub fn run_all(
 /// # Errors
 /// [`CheckError`] if it cannot be run; a check that fails is no error.
 pub fn run(command: &str, worktree: &Path, log: &Path) -> Result<CheckRun, CheckError> {
+    run_with(command, worktree, log, &[])
+}
+
+/// As [`run`], with more in the environment.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_with(
+    command: &str,
+    worktree: &Path,
+    log: &Path,
+    environment: &[(&str, &str)],
+) -> Result<CheckRun, CheckError> {
     let logged = |source| CheckError::Log { path: log.to_owned(), source };
     if let Some(folder) = log.parent() {
         fs::create_dir_all(folder).map_err(logged)?;
@@ -123,6 +136,7 @@ pub fn run(command: &str, worktree: &Path, log: &Path) -> Result<CheckRun, Check
     for name in SECRETS {
         shell.env_remove(name);
     }
+    shell.envs(environment.iter().copied());
     shell.arg("-c").arg(command).current_dir(worktree).stdin(Stdio::null()).stdout(stdout).stderr(stderr);
     let started = Instant::now();
     let status =

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use crate::context::Context;
 use crate::error::Error;
 use crate::names::{READY, SessionId, THREADS, ThreadName};
+use crate::session::binding::Binding;
 use crate::session::session::Status;
 use crate::store::journal::{self, Found};
 use crate::store::{StoreError, atomic_file};
@@ -54,6 +55,7 @@ pub fn doctor(context: &Context<'_>, fix: bool) -> Result<Vec<Finding>, Error> {
             &mut findings,
         );
     }
+    head_locks(context, fix, &mut findings);
     Ok(findings)
 }
 
@@ -201,19 +203,37 @@ fn ref_locks(context: &Context<'_>, fix: bool, folder: &Path, prefix: &str, find
         let Some(thread) = name.strip_suffix(".lock").and_then(|name| ThreadName::parse(name).ok()) else {
             continue;
         };
-        let holder = possible_holder(&path);
-        let fixed = fix && holder.is_none() && remove_lock(context, &thread, &path);
-        findings.push(Finding {
-            kind: "stale_ref_lock",
-            message: match &holder {
-                None => "a lock on the thread's ref, and nobody alive can hold it".to_owned(),
-                Some(holder) => format!("a lock on the thread's ref, which {holder} may hold"),
-            },
-            fix: holder.is_none().then_some("remove it"),
-            thread: Some(thread),
-            path,
-            fixed,
-        });
+        findings.push(ref_lock(context, fix, thread, path));
+    }
+}
+
+/// A lock of Git's on a ref of `thread`.
+fn ref_lock(context: &Context<'_>, fix: bool, thread: ThreadName, path: PathBuf) -> Finding {
+    let holder = possible_holder(&path);
+    let fixed = fix && holder.is_none() && remove_lock(context, &thread, &path);
+    Finding {
+        kind: "stale_ref_lock",
+        message: match &holder {
+            None => "a lock on the thread's ref, and nobody alive can hold it".to_owned(),
+            Some(holder) => format!("a lock on the thread's ref, which {holder} may hold"),
+        },
+        fix: holder.is_none().then_some("remove it"),
+        thread: Some(thread),
+        path,
+        fixed,
+    }
+}
+
+/// Locks on HEAD of the worktrees that heddle made, where captures move it along.
+fn head_locks(context: &Context<'_>, fix: bool, findings: &mut Vec<Finding>) {
+    for linked in context.repo.linked_worktrees() {
+        let path = linked.git_dir.join("HEAD.lock");
+        if let Ok(Some(binding)) = Binding::read(&linked.git_dir)
+            && binding.made
+            && path.exists()
+        {
+            findings.push(ref_lock(context, fix, binding.thread, path));
+        }
     }
 }
 

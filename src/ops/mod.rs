@@ -1,6 +1,7 @@
 //! The verbs: what each command does, without a terminal and without clap.
 
 pub mod acting;
+pub mod bring;
 pub mod capture;
 pub mod checks;
 pub mod doctor;
@@ -12,3 +13,4 @@ pub mod ready;
 pub mod release;
 pub mod reserve;
 pub mod threads;
+pub mod worktrees;

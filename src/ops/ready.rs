@@ -11,6 +11,7 @@ use super::capture::{self, Captured};
 use super::checks::{self, CheckRun, CheckStatus};
 use super::impact::{Impact, impact};
 use super::overlap::{self, Other, Overlap};
+use super::worktrees;
 use crate::context::Context;
 use crate::error::Error;
 use crate::git::diff::{Change, changed};
@@ -120,24 +121,25 @@ fn capture_dirty(
         cwd: request.cwd.clone(),
         ..capture::Request::default()
     };
-    match &acting.session.path {
-        Some(path) if context.repo.worktree() == Some(path) => {
+    let place = worktrees::path_of(context, &acting.session);
+    match (place, &acting.session.path) {
+        (Some(path), _) if context.repo.worktree() == Some(&path) => {
             capture::capture(context, claim, &wanted).map(Some)
         }
-        Some(path) if path.is_dir() => {
-            let repo = Repo::open(path)?;
+        (Some(path), _) => {
+            let repo = Repo::at(&path)?;
             let there = Context::new(&repo, context.platform, context.command)?;
             let wanted = capture::Request { cwd: path.clone(), ..wanted };
             capture::capture(&there, claim, &wanted).map(Some)
         }
-        Some(path) => {
+        (None, Some(path)) => {
             warnings.push(format!("worktree {path:?} is gone; nothing was captured from it"));
             Ok(None)
         }
         // Nothing was captured yet, so no worktree is known to be this session's. The one
         // the command runs in may be captured only if it stands where the thread does.
-        None if context.repo.worktree().is_none() => Ok(None),
-        None => match capture::capture(context, claim, &wanted) {
+        (None, None) if context.repo.worktree().is_none() => Ok(None),
+        (None, None) => match capture::capture(context, claim, &wanted) {
             Err(Error::Drift { message }) => {
                 warnings.push(format!("nothing was captured: {message}"));
                 Ok(None)
@@ -251,8 +253,8 @@ fn others(context: &Context<'_>, session: &Session) -> Result<Vec<Other>, Error>
 
 /// Runs the repository's own checks in the session's worktree.
 fn run_checks(context: &Context<'_>, session: &Session) -> Result<Vec<CheckRun>, Error> {
-    let path = session.path.as_deref().filter(|path| path.is_dir()).or(context.repo.worktree());
-    let Some(path) = path else { return Ok(Vec::new()) };
+    let own = worktrees::path_of(context, session);
+    let Some(path) = own.as_deref().or(context.repo.worktree()) else { return Ok(Vec::new()) };
     let id: &SessionId = &session.session_id;
     let log = |number| context.layout.check_log(id, number);
     Ok(checks::run_all(&context.settings.ready_commands, path, log)?)

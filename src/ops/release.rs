@@ -3,18 +3,40 @@
 use std::time::SystemTime;
 
 use super::acting::{Claim, authorize, find};
+use super::worktrees::{self, Retirement};
 use crate::context::Context;
 use crate::error::Error;
 use crate::session::session::Status;
 use crate::session::{Session, SessionError};
 use crate::thread::LockedThread;
 
-/// Ends the session with `status`. Repeating it with the same status gives the same answer.
+/// A session that was ended.
+#[derive(Debug)]
+pub struct Released {
+    /// The session.
+    pub session: Session,
+    /// What became of the worktree that was made for it.
+    pub worktree: Retirement,
+}
+
+/// Ends the session with `status`, and removes the worktree that was made for it if nothing
+/// can be lost with it. Repeating it with the same status gives the same answer.
 /// With `force`, a person ends a session that is not theirs: no token is asked for.
 ///
 /// # Errors
 /// [`SessionError`]; [`crate::store::StoreError::Busy`].
-pub fn release(context: &Context<'_>, claim: &Claim, status: Status, force: bool) -> Result<Session, Error> {
+pub fn release(context: &Context<'_>, claim: &Claim, status: Status, force: bool) -> Result<Released, Error> {
+    let session = end(context, claim, status, force)?;
+    // The session has ended, whatever comes of its worktree: what cannot be removed now is
+    // removed by gc, or handed to the next owner.
+    let worktree = worktrees::retire(context, &session).unwrap_or_else(|error| match &session.path {
+        Some(path) => Retirement::Kept { path: path.clone(), reasons: vec![error.to_string()] },
+        None => Retirement::Nothing,
+    });
+    Ok(Released { session, worktree })
+}
+
+fn end(context: &Context<'_>, claim: &Claim, status: Status, force: bool) -> Result<Session, Error> {
     let session = find(context, &claim.session)?;
     if !force {
         authorize(context, &session, claim.token.as_ref())?;
@@ -42,6 +64,7 @@ fn already(session: &Session, status: Status) -> Option<Session> {
 
 /// Takes back a reservation whose answer could not be given, unless somebody has used it.
 pub fn take_back(context: &Context<'_>, session: &Session) {
+    worktrees::take_back(context, session);
     let undo = || -> Result<(), Error> {
         let owned = LockedThread::take(context, &session.thread)?.own(&session.session_id)?;
         if owned.session().used {

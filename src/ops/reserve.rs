@@ -6,8 +6,12 @@
 //! session is the commit point: a process that dies before it is undone by the next
 //! (`thread::recover`), one that dies after it is finished.
 
+use std::fs::File;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use super::acting::lock_owned;
+use super::worktrees::{self, Provided};
 use crate::context::Context;
 use crate::error::{Conflict, ConflictKind, ConflictOwner, Error};
 use crate::git::refs::{Expected, LockedRef};
@@ -52,6 +56,8 @@ pub struct Request {
     pub request_token: Option<Token>,
     /// How long to wait for a live owner: `None` not at all, `Some(None)` without limit.
     pub wait: Option<Option<Duration>>,
+    /// Whether to make a worktree, and where if not at the usual place.
+    pub worktree: Option<Option<PathBuf>>,
     /// Who the agent says it is.
     pub agent: Agent,
 }
@@ -65,13 +71,40 @@ pub struct Reserved {
     pub token: Token,
     /// Whether it was made just now, rather than found by its request token.
     pub new: bool,
+    /// Whether it made the thread.
+    pub created: bool,
+    /// What the caller should know.
+    pub warnings: Vec<String>,
+    /// Marks this process as acting for the session.
+    pub present: Option<File>,
 }
 
-/// Reserves a thread.
+/// Reserves a thread, with a worktree if one is asked for.
 ///
 /// # Errors
-/// [`Error::Conflict`] if it is owned or elsewhere; everything is then as it was.
+/// [`Error::Conflict`] if it is owned or elsewhere; everything is then as it was, as it is
+/// where the worktree cannot be made: the reservation is then withdrawn.
 pub fn reserve(context: &Context<'_>, request: &Request) -> Result<Reserved, Error> {
+    let Some(asked) = &request.worktree else { return claim(context, request) };
+    worktrees::foresee(context, &request.thread, asked.as_deref(), request.resume)?;
+    let reserved = claim(context, request)?;
+    match worktrees::provide(context, &reserved.session, asked.as_deref(), request.resume) {
+        Ok(Provided { session, warnings }) => Ok(Reserved { session, warnings, ..reserved }),
+        Err(error) => {
+            // One that was found by its request token is in somebody's hands.
+            if reserved.new {
+                let session = &reserved.session;
+                let owned = lock_owned(context, &session.thread, &session.session_id);
+                // Should this fail, the journal or the lease ends it.
+                let _ = owned.and_then(|owned| owned.withdraw(reserved.created));
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Claims the thread.
+fn claim(context: &Context<'_>, request: &Request) -> Result<Reserved, Error> {
     if let Some(remote) = context.repo.mirrors_heddle_refs()? {
         return Err(Error::Refused {
             message: format!(
@@ -228,7 +261,14 @@ fn same_request(request: &Request, owner: Option<&Owner>, anchor: Option<&Resolv
         return None;
     }
     let token = key.unseal(&asked.sealed_token, session.session_id.as_str())?;
-    token.matches(&session.token_hash).then(|| Reserved { session: session.clone(), token, new: false })
+    token.matches(&session.token_hash).then(|| Reserved {
+        session: session.clone(),
+        token,
+        new: false,
+        created: false,
+        warnings: Vec::new(),
+        present: None,
+    })
 }
 
 /// Whether the thread may be had; the dead owner, if there is one.
@@ -293,6 +333,7 @@ fn make_session(
         status: Status::Active,
         task: request.task.clone(),
         path: None,
+        worktree: None,
         holder: holder.clone(),
         ttl_seconds: request.ttl.unwrap_or(context.settings.ttl).as_secs().max(1),
         heartbeat: Heartbeat::new(&now, context.platform.place()),
@@ -369,8 +410,7 @@ fn commit(
     }
     events::append(&log, &event("reserved", &session, None));
     let _ = atomic_file::remove(&context.layout.journal(thread.name()));
-    drop(present);
-    Ok(Reserved { session, token, new: true })
+    Ok(Reserved { session, token, new: true, created: old.is_none(), warnings: Vec::new(), present })
 }
 
 /// Everything between the journal and the commit point, which is the last write here.
@@ -382,7 +422,7 @@ fn write_all(
     previous: Option<&Session>,
     tip: LockedRef<'_>,
     create: bool,
-) -> Result<Option<std::fs::File>, Error> {
+) -> Result<Option<File>, Error> {
     if let Some(previous) = previous {
         let ended = registry::ended(previous.clone(), Status::Abandoned, session.started_at);
         context.registry.end(&ended)?;

@@ -42,7 +42,12 @@ pub fn session(
         anchor_state: Some(session.anchor_state.as_str().to_owned()),
         anchor_root: Some(session.anchor_root.as_str().to_owned()),
         status: status(session.status),
-        path: session.path.as_deref().map(shown_path),
+        // One that was made for the session goes with it.
+        path: session
+            .path
+            .as_deref()
+            .filter(|path| session.worktree.is_none() || path.is_dir())
+            .map(shown_path),
         task: session.task.clone(),
         generation: session.generation.get(),
         liveness: liveness_word(liveness),

@@ -28,6 +28,10 @@ pub struct Binding {
     pub base: CommitId,
     /// Where the worktree's HEAD was then.
     pub base_head: CommitId,
+    /// Whether `reserve --worktree` made the worktree: only then do HEAD and index follow
+    /// a capture, and only then may the worktree ever be removed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub made: bool,
     /// Fields of this version that we do not know; they survive a rewrite.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
@@ -37,7 +41,7 @@ impl Binding {
     /// A binding of `session`.
     #[must_use]
     pub fn new(session: SessionId, thread: ThreadName, base: CommitId, base_head: CommitId) -> Self {
-        Self { version: VERSION, session, thread, base, base_head, extra: Map::new() }
+        Self { version: VERSION, session, thread, base, base_head, made: false, extra: Map::new() }
     }
 
     /// Reads the binding of the worktree with this Git directory.
@@ -46,6 +50,26 @@ impl Binding {
     /// [`StoreError`] if it is there and cannot be understood.
     pub fn read(worktree_git_dir: &Path) -> Result<Option<Self>, StoreError> {
         atomic_file::read_record(WHAT, &Layout::binding(worktree_git_dir), VERSION)
+    }
+
+    /// The binding after a capture of `session` that made `base`, with HEAD at `base_head`:
+    /// what is known of the worktree itself stays.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn after_capture(
+        worktree_git_dir: &Path,
+        session: SessionId,
+        thread: ThreadName,
+        base: CommitId,
+        base_head: CommitId,
+    ) -> Result<Self, StoreError> {
+        let before = Self::read(worktree_git_dir)?;
+        let new = Self::new(session, thread, base, base_head);
+        Ok(match before {
+            Some(before) => Self { made: before.made, extra: before.extra, ..new },
+            None => new,
+        })
     }
 
     /// Writes the binding of the worktree with this Git directory.

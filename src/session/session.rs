@@ -142,6 +142,10 @@ pub struct Session {
     pub task: Option<String>,
     /// The worktree it captures from, once bound.
     pub path: Option<PathBuf>,
+    /// The id of the linked worktree that was made for it; it stays where
+    /// `git worktree move` changes the path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worktree: Option<String>,
     /// What keeps it alive.
     pub holder: Holder,
     /// The lease, in seconds.

@@ -91,6 +91,14 @@ pub enum Action {
         /// Git's own lock on the thread's tip, held by this operation.
         tip_lock: FileIdentity,
     },
+    /// A reservation taken back as if it had never been: always finished. The generation
+    /// stays used.
+    Withdraw {
+        /// Which.
+        session: SessionId,
+        /// The tip; `old` is absent where that reservation made it.
+        tip: RefMove,
+    },
     /// The end of a session: always finished.
     Release {
         /// Which.

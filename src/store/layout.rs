@@ -91,6 +91,19 @@ impl Layout {
         self.root.join(format!("locks/{}.queue", name.key()))
     }
 
+    /// Serialises the making and removing of linked worktrees. No thread has a key in which
+    /// `%` is followed by anything but two hexadecimal digits.
+    #[must_use]
+    pub fn worktrees_lock(&self) -> PathBuf {
+        self.root.join("locks/%worktrees.lock")
+    }
+
+    /// The log of the setup command of a session's worktree.
+    #[must_use]
+    pub fn setup_log(&self, id: &SessionId) -> PathBuf {
+        self.root.join(format!("logs/{id}-setup.log"))
+    }
+
     /// The event log.
     #[must_use]
     pub fn events(&self) -> PathBuf {

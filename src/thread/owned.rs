@@ -63,6 +63,18 @@ impl<'a> OwnedThread<'a> {
         Ok(self.session)
     }
 
+    /// Writes what `change` does to the session, as part of making it: nobody has used it.
+    ///
+    /// # Errors
+    /// [`crate::store::StoreError::Io`].
+    pub fn note(mut self, change: impl FnOnce(&mut Session)) -> Result<Session, Error> {
+        let used = self.session.used;
+        self.touch(change);
+        self.session.used = used;
+        self.thread.context.registry.write(&self.session)?;
+        Ok(self.session)
+    }
+
     fn touch(&mut self, change: impl FnOnce(&mut Session)) {
         let platform = self.thread.context.platform;
         self.session.heartbeat = Heartbeat::new(&platform.now(), platform.place());
@@ -89,8 +101,9 @@ impl<'a> OwnedThread<'a> {
         let context = self.thread.context;
         let tip = self.thread.lock_tip()?;
         let session = self.session.session_id.clone();
-        let binding =
-            Binding::new(session.clone(), self.thread.name.clone(), new.clone(), worktree.head.clone());
+        let thread = self.thread.name.clone();
+        let (base, head) = (new.clone(), worktree.head.clone());
+        let binding = Binding::after_capture(worktree.git_dir, session.clone(), thread, base, head)?;
         let (worktree_git_dir, head) = (worktree.git_dir.to_owned(), worktree.head.clone());
         let action = |tip| Action::Capture { session, tip, worktree_git_dir, head };
         let moved = self.swap(tip, &Expected::Exactly(expected.clone()), new, message, "captured", action);
@@ -220,6 +233,39 @@ impl<'a> OwnedThread<'a> {
             let _ = self.thread.settle();
         }
         Ok(session)
+    }
+
+    /// Takes the reservation back: no session, and no ref if this reservation made it
+    /// (`created`) and nobody moved it. Its generation is not used again.
+    ///
+    /// If the process dies after the journal is written, recovery does the rest.
+    ///
+    /// # Errors
+    /// [`crate::git::GitError::RefLocked`]; [`crate::store::StoreError::Io`].
+    pub fn withdraw(self, created: bool) -> Result<(), Error> {
+        let context = self.thread.context;
+        let tip = self.thread.lock_tip()?;
+        let (session, anchor) = (self.session.session_id.clone(), self.session.anchor_state.clone());
+        let entry = Entry {
+            version: journal::VERSION,
+            operation: context.operation_id().map_err(Error::Randomness)?,
+            action: Action::Withdraw {
+                session: session.clone(),
+                tip: RefMove {
+                    name: tip.name().to_owned(),
+                    old: (!created).then(|| anchor.clone()),
+                    new: anchor,
+                    lock: tip.identity(),
+                },
+            },
+        };
+        journal::begin(&context.layout.journal(&self.thread.name), &entry, context.durability())?;
+        context.registry.forget_live(&session)?;
+        self.disown()?;
+        // The owner is gone for every reader; the ref goes by Git's own program, which takes
+        // Git's lock itself.
+        drop(tip);
+        super::recover::recover(context, &self.thread.name)
     }
 
     /// Takes the owner out of the thread's record.

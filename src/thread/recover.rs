@@ -10,6 +10,7 @@
 //! | capture | the tip is at the new commit | finish | drop |
 //! | ready | the mark is at the commit | finish | drop |
 //! | release | the journal itself | finish | – |
+//! | withdraw | the journal itself | finish | – |
 //!
 //! A `<ref>.lock` in the way is removed only if it is the very file that the journal
 //! recorded, by device and inode, while its maker was alive: the lock on the thread that we
@@ -72,7 +73,9 @@ pub fn recover(context: &Context<'_>, thread: &ThreadName) -> Result<(), Error> 
             let moved = context.repo.read_ref(&tip.name)?.as_ref() == Some(&tip.new);
             // A worktree that was removed meanwhile needs no binding.
             if moved && worktree_git_dir.is_dir() {
-                let binding = Binding::new(session.clone(), thread.clone(), tip.new.clone(), head.clone());
+                let (base, head) = (tip.new.clone(), head.clone());
+                let binding =
+                    Binding::after_capture(worktree_git_dir, session.clone(), thread.clone(), base, head)?;
                 binding.write(worktree_git_dir, context.durability())?;
             }
             moved.then_some(("captured", session, Some(&tip.new), None))
@@ -86,6 +89,16 @@ pub fn recover(context: &Context<'_>, thread: &ThreadName) -> Result<(), Error> 
                 remove_log_without_ref(context, mark)?;
             }
             moved.then_some(("ready", session, Some(&mark.new), None))
+        }
+        Action::Withdraw { session, tip } => {
+            unlock(context, &tip.name, tip.lock)?;
+            context.registry.forget_live(session)?;
+            if let Some(mut record) = record.filter(|record| record.owner.as_ref() == Some(session)) {
+                record.owner = None;
+                record.write(&context.layout, context.durability())?;
+            }
+            undo_creation(context, tip)?;
+            Some(("withdrawn", session, None, None))
         }
         Action::Release { session, status, at, lock } => {
             unlock(context, &thread.tip_ref(), *lock)?;

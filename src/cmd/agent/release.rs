@@ -4,6 +4,7 @@ use super::Actor;
 use crate::cmd::ground::{Ground, claim};
 use crate::error::Error;
 use crate::ops::release::release;
+use crate::ops::worktrees::Retirement;
 use crate::output::{present, text};
 use crate::session::session::Status;
 use crate::thread::locked::{liveness_of, target_of};
@@ -40,7 +41,11 @@ pub fn run(args: &Args, ground: &mut Ground<'_>) -> Result<(), Error> {
         Outcome::Complete => Status::Complete,
         Outcome::Abandoned => Status::Abandoned,
     };
-    let session = release(ground.context, &claim(&args.actor)?, status, args.force)?;
+    let released = release(ground.context, &claim(&args.actor)?, status, args.force)?;
+    if let Retirement::Kept { path, reasons } = &released.worktree {
+        ground.narrator.warning(&format!("the worktree at {path:?} stays: {}", reasons.join("; ")));
+    }
+    let session = released.session;
     let target = target_of(ground.context, &session.thread);
     let liveness = liveness_of(ground.context, &session);
     ground.print(&present::session(&session, liveness, target.as_deref(), None), text::session)

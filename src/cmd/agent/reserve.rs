@@ -37,6 +37,10 @@ pub struct Args {
     /// How long the lease lasts without a heartbeat, such as 90s or 30m [default: heddle.ttl]
     #[arg(long, value_name = "DURATION", value_parser = positive_duration)]
     pub ttl: Option<Duration>,
+    /// Make a linked worktree at the thread's tip and bind the session to it [default place:
+    /// heddle.worktreeDir, else <repo>.heddle beside the repository]
+    #[arg(long, value_name = "PATH", num_args = 0..=1, require_equals = true)]
+    pub worktree: Option<Option<PathBuf>>,
     /// The branch that the thread is meant to land on [default: heddle.target, else the
     /// current branch, else the remote's default]
     #[arg(long, value_name = "BRANCH")]
@@ -91,9 +95,13 @@ pub fn run(args: &Args, ground: &mut Ground<'_>) -> Result<(), Error> {
         require_token: args.require_token,
         request_token: request_token(args)?,
         wait: args.wait,
+        worktree: args.worktree.clone(),
         agent: agent(args)?,
     };
     let reserved = reserve(ground.context, &request)?;
+    for warning in &reserved.warnings {
+        ground.narrator.warning(warning);
+    }
     let liveness = liveness_of(ground.context, &reserved.session);
     let target = request.target.as_deref();
     let document = present::session(&reserved.session, liveness, target, Some(&reserved.token));

@@ -1,0 +1,170 @@
+//! Moving HEAD and index of a worktree along with a capture, so that `git status` there is
+//! clean: only in a worktree that heddle made, and only where both are what they were when
+//! the capture began. The thread has moved by then, so nothing here fails the command; what
+//! is left as it is gets a sentence.
+//!
+//! # If the process dies here
+//! Between the ref and HEAD, or between HEAD and index: the next capture in this worktree
+//! comes here again, also if it finds nothing to capture, and moves what was left. Git's
+//! locks that the dead process held are known by their inode, which its scratch folder has
+//! too ([`unlock_after`]), and removed with that folder; any other lock is somebody else's.
+//!
+//! # If another does the same now
+//! HEAD is compared and swapped under Git's own lock; the index is replaced under its
+//! `index.lock`, after it was compared with what the capture began with.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use super::program::Program;
+use super::refs::Expected;
+use super::repo::Head;
+use super::stage::{Staging, Stamp, io_error};
+use super::{GitError, Repo};
+use crate::names::CommitId;
+use crate::store::journal::FileIdentity;
+
+/// In the scratch folder: which file Git's lock on HEAD is.
+const HEAD_LOCK: &str = "head-lock";
+/// In the scratch folder: the index that follows where the private one does not.
+const FOLLOWING: &str = "index.follow";
+
+impl Staging<'_> {
+    /// Moves HEAD from `from`, and the index, to `to`. With `paths` only those entries of
+    /// the index follow, as after `git commit --only`: what else is staged stays staged.
+    ///
+    /// Returns a sentence for each that was left as it is.
+    #[must_use]
+    pub fn follow(&self, from: &CommitId, to: &CommitId, paths: Option<&[Vec<u8>]>) -> Vec<String> {
+        match move_head(self.repo, self.scratch.path(), from, to) {
+            Ok(None) => {}
+            Ok(Some(left)) => return vec![left],
+            Err(error) => return vec![format!("HEAD of this worktree did not follow: {error}")],
+        }
+        match self.move_index(to, paths) {
+            Ok(None) => Vec::new(),
+            Ok(Some(left)) => vec![left],
+            Err(error) => vec![format!("the index of this worktree did not follow: {error}")],
+        }
+    }
+
+    /// Installs the private index, or one with only `paths` moved, as the worktree's own.
+    fn move_index(&self, to: &CommitId, paths: Option<&[Vec<u8>]>) -> Result<Option<String>, GitError> {
+        let own = self.repo.git_dir().join("index");
+        if self.copied != Stamp::of(&own) {
+            return Ok(Some("the index changed during the capture and was left as it is".to_owned()));
+        }
+        let source = match paths {
+            Some([]) => return Ok(None),
+            None if self.is_split() => self.reset_copy(&own, to, &[])?,
+            None => self.index(),
+            Some(paths) => self.reset_copy(&own, to, paths)?,
+        };
+        if Stamp::of(&source) == self.copied {
+            return Ok(None);
+        }
+        let lock = self.repo.git_dir().join("index.lock");
+        // A second name for the same file keeps its time, by which Git tells what it has to
+        // compare by content, and fails if somebody holds the lock.
+        let locked = fs::hard_link(&source, &lock).or_else(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => Err(error),
+            _ => copy_new(&source, &lock),
+        });
+        match locked {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Ok(Some("the index is locked by another process and was left as it is".to_owned()));
+            }
+            Err(error) => return Err(io_error("write", &lock)(error)),
+        }
+        if self.copied != Stamp::of(&own) {
+            let _ = fs::remove_file(&lock);
+            return Ok(Some("the index changed during the capture and was left as it is".to_owned()));
+        }
+        fs::rename(&lock, &own).map_err(|error| {
+            let _ = fs::remove_file(&lock);
+            io_error("write", &own)(error)
+        })?;
+        Ok(None)
+    }
+
+    /// A copy of the worktree's index in which `paths` (all, if empty) are as in `commit`.
+    fn reset_copy(
+        &self,
+        own: &Path,
+        commit: &CommitId,
+        paths: &[Vec<u8>],
+    ) -> Result<std::path::PathBuf, GitError> {
+        let copy = self.scratch.path().join(FOLLOWING);
+        self.copy_to(own, &copy)?;
+        let mut command = self.git(["reset", "--quiet"]);
+        command.env("GIT_INDEX_FILE", &copy).env("GIT_LITERAL_PATHSPECS", "1");
+        if paths.is_empty() {
+            command = self.git(["-c", "core.splitIndex=false", "read-tree", "-i", "-m", commit.as_str()]);
+            command.env("GIT_INDEX_FILE", &copy);
+            Program::run(&mut command, None)?;
+        } else {
+            command.args(["--pathspec-from-file=-", "--pathspec-file-nul", commit.as_str()]);
+            let input: Vec<u8> = paths.iter().flat_map(|path| path.iter().copied().chain([0])).collect();
+            Program::run(&mut command, Some(&input))?;
+        }
+        Ok(copy)
+    }
+}
+
+/// Moves a detached HEAD from `from` to `to`; a sentence if it is anything else.
+fn move_head(
+    repo: &Repo,
+    scratch: &Path,
+    from: &CommitId,
+    to: &CommitId,
+) -> Result<Option<String>, GitError> {
+    match repo.head()? {
+        Head::Detached { commit } if commit == *to => return Ok(None),
+        Head::Detached { commit } if commit != *from => {
+            return Ok(Some(format!("HEAD moved to {commit} during the capture and was left there")));
+        }
+        Head::Detached { .. } => {}
+        Head::Branch { name, .. } | Head::Unborn { branch: name } => {
+            let branch = name.strip_prefix("refs/heads/").unwrap_or(&name);
+            return Ok(Some(format!("HEAD is on branch '{branch}', which was left where it is")));
+        }
+    }
+    // Briefly: whoever holds it is about to move HEAD elsewhere.
+    let head = repo.lock_ref("HEAD", std::time::Duration::from_millis(100))?;
+    let note = scratch.join(HEAD_LOCK);
+    let FileIdentity { dev, ino } = head.identity();
+    fs::write(&note, format!("{dev} {ino}")).map_err(io_error("write", &note))?;
+    head.swap(&Expected::Exactly(from.clone()), to, &format!("heddle: capture {}", to.short()))?;
+    Ok(None)
+}
+
+/// Removes the locks of Git's that the dead process of `scratch` held in the worktree with
+/// the Git directory `git_dir`.
+pub(super) fn unlock_after(scratch: &Path, git_dir: &Path) {
+    let lock = git_dir.join("index.lock");
+    let held = FileIdentity::of(&lock);
+    if held.is_some() && ["index", FOLLOWING].iter().any(|name| FileIdentity::of(&scratch.join(name)) == held)
+    {
+        let _ = fs::remove_file(&lock);
+    }
+    let lock = git_dir.join("HEAD.lock");
+    let noted = fs::read_to_string(scratch.join(HEAD_LOCK)).unwrap_or_default();
+    let noted = noted
+        .split_once(' ')
+        .and_then(|(dev, ino)| Some(FileIdentity { dev: dev.parse().ok()?, ino: ino.parse().ok()? }));
+    if noted.is_some() && FileIdentity::of(&lock) == noted {
+        let _ = fs::remove_file(&lock);
+    }
+}
+
+/// Copies `source` with its time to `to`, which must not exist.
+fn copy_new(source: &Path, to: &Path) -> io::Result<()> {
+    let mut new = File::options().write(true).create_new(true).open(to)?;
+    let copied = fs::read(source).and_then(|bytes| new.write_all(&bytes));
+    let timed = copied.and_then(|()| new.set_modified(fs::metadata(source)?.modified()?));
+    timed.inspect_err(|_| {
+        let _ = fs::remove_file(to);
+    })
+}
