@@ -42,6 +42,14 @@ pub enum Error {
         /// The session that captures from it.
         owner: SessionId,
     },
+    /// A thread that is another session's to handle.
+    #[error("thread '{thread}' is reserved by session '{owner}', which may be alive")]
+    Owned {
+        /// The thread.
+        thread: ThreadName,
+        /// Its owner.
+        owner: SessionId,
+    },
     /// Something the caller said that cannot be.
     #[error("{message}")]
     Usage {

@@ -17,6 +17,9 @@ pub const THREADS: &str = "refs/heddle/threads/";
 /// Where ready marks live.
 pub const READY: &str = "refs/heddle/ready/";
 
+/// Where the tips of dropped threads are kept until they are pruned.
+pub const DROPPED: &str = "refs/heddle/dropped/";
+
 /// The longest file name that common file systems take, in bytes.
 const NAME_MAX: usize = 255;
 /// Room that Git needs after a ref's last segment for `.lock`.

@@ -5,6 +5,8 @@
 //! fallbacks are conservative: without a boot id and process start times nothing is ever
 //! *known* to be dead by process evidence, and leases decide.
 
+pub mod job;
+
 use std::fs::File;
 use std::io;
 
@@ -306,6 +308,21 @@ impl Watch {
         // Whatever ends the wait, the caller looks for itself.
         let _ = poll(&mut fds, millis);
         let _ = self.0.read_events();
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Watch {
+    /// Forgets the changes seen so far.
+    pub fn drain(&self) {
+        while self.0.read_events().is_ok_and(|events| !events.is_empty()) {}
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl std::os::fd::AsFd for Watch {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 

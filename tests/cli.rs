@@ -44,21 +44,21 @@ fn the_definition_is_sound() {
 
 #[test]
 fn the_last_of_a_repeated_option_wins() {
-    assert_eq!(reserve(&["--anchor", "a", "--anchor=b"]).anchor, "b");
-    assert_eq!(reserve(&["--thread", "u"]).thread, "u");
-    assert!(!reserve(&["--resume", "--no-resume"]).resume);
-    assert!(reserve(&["--no-resume", "--resume"]).resume);
-    assert!(reserve(&["--resume", "--resume"]).resume);
+    assert_eq!(reserve(&["--anchor", "a", "--anchor=b"]).claiming.anchor, "b");
+    assert_eq!(reserve(&["--thread", "u"]).claiming.thread, "u");
+    assert!(!reserve(&["--resume", "--no-resume"]).claiming.resume);
+    assert!(reserve(&["--no-resume", "--resume"]).claiming.resume);
+    assert!(reserve(&["--resume", "--resume"]).claiming.resume);
     assert!(!capture(&["--no-verify", "--verify"]).no_verify);
     assert!(capture(&["--verify", "--no-verify"]).no_verify);
 }
 
 #[test]
 fn an_optional_value_needs_an_equals_sign() {
-    assert_eq!(reserve(&[]).wait, None);
-    assert_eq!(reserve(&["--wait"]).wait, Some(None));
-    assert_eq!(reserve(&["--wait=90"]).wait, Some(Some(Duration::from_secs(90))));
-    assert_eq!(reserve(&["--wait=1h 30m", "--no-wait"]).wait, None);
+    assert_eq!(reserve(&[]).claiming.wait, None);
+    assert_eq!(reserve(&["--wait"]).claiming.wait, Some(None));
+    assert_eq!(reserve(&["--wait=90"]).claiming.wait, Some(Some(Duration::from_secs(90))));
+    assert_eq!(reserve(&["--wait=1h 30m", "--no-wait"]).claiming.wait, None);
     let (message, ..) = refused(&["agent", "reserve", "--thread", "t", "--wait", "90"]);
     assert!(message.contains("'90'"), "{message}");
 }

@@ -46,6 +46,17 @@ fn every_document_is_as_its_schema_says() {
             "--no-capture",
         ])
     });
+    let refused = sandbox.heddle(&["agent", "run", "--thread", "empty", "--", "true"]);
+    check("conflict", &refused.json());
+    check(
+        "not-started",
+        &serde_json::from_str(refused.stderr.lines().next().expect("a line")).expect("JSON"),
+    );
+    let refused = sandbox.heddle(&["agent", "run", "--thread", "empty/x", "--", "true"]);
+    check(
+        "not-started",
+        &serde_json::from_str(refused.stderr.lines().next().expect("a line")).expect("JSON"),
+    );
     let events = run(&["log", "--json"]);
     let events = events.as_array().expect("array");
     assert!(events.len() > 3, "{events:?}");

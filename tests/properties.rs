@@ -13,7 +13,7 @@ use git_heddle::names::{SessionId, ThreadName};
 use git_heddle::ops::acting::Claim;
 use git_heddle::ops::heartbeat::{Report, heartbeat};
 use git_heddle::ops::release::release;
-use git_heddle::ops::reserve::{Request, reserve};
+use git_heddle::ops::reserve::{Hold, Request, reserve};
 use git_heddle::platform::{Moment, Place, Platform, ProcessState, System};
 use git_heddle::session::session::{Agent, Status};
 use git_heddle::session::token::Token;
@@ -143,7 +143,7 @@ proptest! {
                         anchor: None,
                         resume: false,
                         task: None,
-                        hold_for_pid: held.then_some(1),
+                        hold: if held { Hold::Process(1) } else { Hold::Lease },
                         ttl: Some(Duration::from_secs(TTL)),
                         target: None,
                         require_token: false,

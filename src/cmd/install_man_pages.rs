@@ -22,7 +22,7 @@ pub struct Args {
 macro_rules! pages {
     ($($name:literal),* $(,)?) => { [$(($name, include_str!(concat!("../../man/", $name)))),*] };
 }
-const PAGES: [(&str, &str); 17] = pages![
+const PAGES: [(&str, &str); 18] = pages![
     "git-heddle.1",
     "git-heddle-agent.1",
     "git-heddle-agent-reserve.1",
@@ -30,6 +30,7 @@ const PAGES: [(&str, &str); 17] = pages![
     "git-heddle-agent-capture.1",
     "git-heddle-agent-ready.1",
     "git-heddle-agent-release.1",
+    "git-heddle-agent-run.1",
     "git-heddle-agent-list.1",
     "git-heddle-agent-show.1",
     "git-heddle-thread.1",

@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::output::documents::{Failure, FailureDetail, FailureKind};
 use crate::output::hints::{self, Narrator};
 use crate::output::{self, Format, Stdout, exit, failure, present};
-use crate::platform::System;
+use crate::platform::{System, job};
 
 pub mod agent;
 pub mod completion;
@@ -25,6 +25,13 @@ pub mod thread;
 /// Runs the command line `args`, the program's name first, and returns the exit code.
 #[must_use]
 pub fn main(args: Vec<OsString>) -> u8 {
+    if args.get(1).is_some_and(|arg| arg == job::GATE) {
+        let (code, said) = job::pass(&args[2..]);
+        if let Some(said) = said {
+            Narrator::without_configuration(false).error(&said);
+        }
+        return code;
+    }
     let terminal = output::reaches_a_terminal();
     let mut out = Stdout::new(terminal);
     match cli::parse(args) {
@@ -109,6 +116,7 @@ fn in_repository(
             agent::Command::Capture(args) => agent::capture::run(args, &mut ground).map(|()| exit::OK),
             agent::Command::Ready(args) => agent::ready::run(args, &mut ground),
             agent::Command::Release(args) => agent::release::run(args, &mut ground).map(|()| exit::OK),
+            agent::Command::Run(args) => agent::run::run(args, &mut ground),
             agent::Command::List(args) => agent::list::run(args, &mut ground).map(|()| exit::OK),
             agent::Command::Show(args) => agent::show::run(args, &mut ground).map(|()| exit::OK),
         },
@@ -124,7 +132,12 @@ fn in_repository(
     };
     match done {
         Ok(code) => code,
-        Err(error) => fail_as(&error, format, &narrator, out),
+        Err(error) => {
+            if matches!(command, Command::Agent(agent::Command::Run(_))) {
+                narrator.document(&present::not_started(&error, detail_of(&error)));
+            }
+            fail_as(&error, format, &narrator, out)
+        }
     }
 }
 
@@ -137,6 +150,7 @@ fn name(command: &Command) -> &'static str {
             agent::Command::Capture(_) => "agent capture",
             agent::Command::Ready(_) => "agent ready",
             agent::Command::Release(_) => "agent release",
+            agent::Command::Run(_) => "agent run",
             agent::Command::List(_) => "agent list",
             agent::Command::Show(_) => "agent show",
         },
@@ -149,8 +163,7 @@ fn name(command: &Command) -> &'static str {
 
 /// Says what failed in a repository: a refused reserve has a document of its own.
 fn fail_as(error: &Error, format: Format, narrator: &Narrator<'_>, out: &mut Stdout) -> u8 {
-    let detail =
-        FailureDetail { kind: failure::kind(error), message: error.to_string(), hint: failure::hint(error) };
+    let detail = detail_of(error);
     match error {
         Error::Conflict(conflict) => {
             let code = fail(&detail, Format::Text, narrator, out);
@@ -161,6 +174,10 @@ fn fail_as(error: &Error, format: Format, narrator: &Narrator<'_>, out: &mut Std
         }
         _ => fail(&detail, format, narrator, out),
     }
+}
+
+fn detail_of(error: &Error) -> FailureDetail {
+    FailureDetail { kind: failure::kind(error), message: error.to_string(), hint: failure::hint(error) }
 }
 
 /// A failure that has no kind of its own.

@@ -13,12 +13,13 @@ pub struct Args {
 }
 
 /// The checked-in schemas by name; `tests/generated.rs` holds them to the documents.
-const SCHEMAS: [(&str, &str); 10] = [
+const SCHEMAS: [(&str, &str); 11] = [
     ("capture", include_str!("../../schemas/capture.json")),
     ("conflict", include_str!("../../schemas/conflict.json")),
     ("doctor", include_str!("../../schemas/doctor.json")),
     ("error", include_str!("../../schemas/error.json")),
     ("event", include_str!("../../schemas/event.json")),
+    ("not-started", include_str!("../../schemas/not-started.json")),
     ("ready", include_str!("../../schemas/ready.json")),
     ("session", include_str!("../../schemas/session.json")),
     ("session-list", include_str!("../../schemas/session-list.json")),

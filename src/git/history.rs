@@ -1,5 +1,6 @@
 //! What commits tell of their thread: the trailers that capture wrote.
 
+use super::program::Program;
 use super::{GitError, Repo};
 use crate::names::{CommitId, Generation, ThreadName};
 
@@ -97,6 +98,20 @@ impl Repo {
                 })
             })
             .collect()
+    }
+
+    /// The commits that are reachable from `tip` and from no branch, tag or remote-tracking
+    /// branch, newest first, at most `limit`, as short id and subject.
+    ///
+    /// # Errors
+    /// [`GitError::Program`].
+    pub fn only_reachable_from(&self, tip: &CommitId, limit: usize) -> Result<Vec<String>, GitError> {
+        let limit = format!("--max-count={limit}");
+        let mut command = self.program().command(["log", "--no-show-signature", "-z", "--format=%h (%s)"]);
+        command.args([&limit, tip.as_str(), "--not", "--branches", "--tags", "--remotes", "--"]);
+        let output = Program::run(&mut command, None)?;
+        let lines = output.split(|byte| *byte == 0).filter(|line| !line.is_empty());
+        Ok(lines.map(|line| String::from_utf8_lossy(line).into_owned()).collect())
     }
 
     /// How many commits `tip` has that `target` has not, and the other way round.

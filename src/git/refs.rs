@@ -37,6 +37,17 @@ impl Expected {
     }
 }
 
+/// One ref of a transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Its full name.
+    pub name: String,
+    /// What it must be.
+    pub from: Expected,
+    /// What it is to be; `None` deletes it.
+    pub to: Option<CommitId>,
+}
+
 /// A ref under Git's own lock. Dropping it unlocks the ref unchanged.
 #[must_use = "the ref is unlocked when this value is dropped"]
 pub struct LockedRef<'repo> {
@@ -132,8 +143,33 @@ impl Repo {
         Program::run(&mut command, Some(input.as_bytes())).map(drop)
     }
 
+    /// Changes several refs in one transaction of the git program: all of them or none, as
+    /// far as no process dies in the middle. Those that are made get a reflog.
+    ///
+    /// # Errors
+    /// [`GitError::Program`] if one of them is not where it is expected, or locked.
+    pub fn change_refs(&self, changes: &[Change], message: &str) -> Result<(), GitError> {
+        let mut input = String::from("start\0");
+        for Change { name, from, to } in changes {
+            let line = match (from, to) {
+                (Expected::Absent, Some(to)) => format!("create {name}\0{to}\0"),
+                (Expected::Exactly(from), Some(to)) => format!("update {name}\0{to}\0{from}\0"),
+                (Expected::Exactly(from), None) => format!("delete {name}\0{from}\0"),
+                (Expected::Absent, None) => continue,
+            };
+            input.push_str(&line);
+        }
+        input.push_str("prepare\0commit\0");
+        let mut command = self.program().command(["update-ref", "--create-reflog", "--stdin", "-z"]);
+        command.args(["-m", message]);
+        Program::run(&mut command, Some(input.as_bytes())).map(drop)
+    }
+
     /// A ref above or below `name`, loose or packed, that keeps it from existing.
-    fn clash(&self, name: &str) -> Result<Option<String>, GitError> {
+    ///
+    /// # Errors
+    /// [`GitError::Io`] if packed refs cannot be read.
+    pub fn clash(&self, name: &str) -> Result<Option<String>, GitError> {
         for (at, _) in name.match_indices('/') {
             let above = &name[..at];
             if above.matches('/').count() >= 2 && self.raw().find_reference(above).is_ok() {

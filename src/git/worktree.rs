@@ -235,6 +235,23 @@ impl Repo {
         Ok(paths(&Program::run(&mut command, None)?))
     }
 
+    /// Whether HEAD of this worktree is at the ref `name` and nothing in it is uncommitted.
+    ///
+    /// # Errors
+    /// [`GitError`].
+    pub fn is_clean_at(&self, name: &str) -> Result<bool, GitError> {
+        let head = match self.head()? {
+            super::repo::Head::Detached { commit } | super::repo::Head::Branch { commit, .. } => commit,
+            super::repo::Head::Unborn { .. } => return Ok(false),
+        };
+        if self.read_ref(name)?.as_ref() != Some(&head) {
+            return Ok(false);
+        }
+        let mut command = self.program().command(["--no-optional-locks", "status"]);
+        command.args(["--porcelain", "-z", "--untracked-files=normal"]);
+        Ok(Program::run(&mut command, None)?.is_empty())
+    }
+
     /// What an operation in progress in a worktree is called; `None` if there is none.
     ///
     /// # Errors

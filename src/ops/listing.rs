@@ -100,7 +100,7 @@ pub fn show(context: &Context<'_>, id: &SessionId) -> Result<(Seen, Option<Strin
 /// What a thread's record says of its owner.
 enum Known {
     /// What is in it, if there is one.
-    Record(Option<ThreadRecord>),
+    Record(Option<Box<ThreadRecord>>),
     /// Why it cannot be read: whom it names is unknown.
     Unreadable(String),
 }
@@ -108,7 +108,7 @@ enum Known {
 impl Known {
     fn of(context: &Context<'_>, thread: &ThreadName) -> Self {
         match ThreadRecord::read(&context.layout, thread) {
-            Ok(record) => Self::Record(record),
+            Ok(record) => Self::Record(record.map(Box::new)),
             Err(error) => Self::Unreadable(error.to_string()),
         }
     }
@@ -118,7 +118,7 @@ impl Known {
 /// record is all there is to go by.
 fn see(context: &Context<'_>, mut session: Session, known: &Known) -> Seen {
     let record = match known {
-        Known::Record(record) => record.as_ref(),
+        Known::Record(record) => record.as_deref(),
         Known::Unreadable(_) => None,
     };
     let readable = matches!(known, Known::Record(_));

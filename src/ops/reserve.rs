@@ -44,8 +44,8 @@ pub struct Request {
     pub resume: bool,
     /// What the agent sets out to do.
     pub task: Option<String>,
-    /// The process whose life is the session's.
-    pub hold_for_pid: Option<u32>,
+    /// What is to keep the session alive.
+    pub hold: Hold,
     /// The lease; `None` is `heddle.ttl`.
     pub ttl: Option<Duration>,
     /// The branch to land on.
@@ -60,6 +60,17 @@ pub struct Request {
     pub worktree: Option<Option<PathBuf>>,
     /// Who the agent says it is.
     pub agent: Agent,
+}
+
+/// What is to keep a session alive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    /// Heartbeats.
+    Lease,
+    /// The process of this pid.
+    Process(u32),
+    /// This process, by the lock file that it holds.
+    Lock,
 }
 
 /// A reservation.
@@ -85,10 +96,14 @@ pub struct Reserved {
 /// [`Error::Conflict`] if it is owned or elsewhere; everything is then as it was, as it is
 /// where the worktree cannot be made: the reservation is then withdrawn.
 pub fn reserve(context: &Context<'_>, request: &Request) -> Result<Reserved, Error> {
-    let Some(asked) = &request.worktree else { return claim(context, request) };
+    let holder = holder(context, request.hold)?;
+    let Some(asked) = &request.worktree else { return claim(context, request, &holder) };
     worktrees::foresee(context, &request.thread, asked.as_deref(), request.resume)?;
-    let reserved = claim(context, request)?;
-    match worktrees::provide(context, &reserved.session, asked.as_deref(), request.resume) {
+    // Until the worktree is whole this process alone keeps the session: if it is killed, the
+    // session is dead at once.
+    let reserved = claim(context, request, &Holder::Lock { command: None })?;
+    let provided = worktrees::provide(context, &reserved.session, &holder, asked.as_deref(), request.resume);
+    match provided {
         Ok(Provided { session, warnings }) => Ok(Reserved { session, warnings, ..reserved }),
         Err(error) => {
             // One that was found by its request token is in somebody's hands.
@@ -104,7 +119,7 @@ pub fn reserve(context: &Context<'_>, request: &Request) -> Result<Reserved, Err
 }
 
 /// Claims the thread.
-fn claim(context: &Context<'_>, request: &Request) -> Result<Reserved, Error> {
+fn claim(context: &Context<'_>, request: &Request, holder: &Holder) -> Result<Reserved, Error> {
     if let Some(remote) = context.repo.mirrors_heddle_refs()? {
         return Err(Error::Refused {
             message: format!(
@@ -116,7 +131,6 @@ fn claim(context: &Context<'_>, request: &Request) -> Result<Reserved, Error> {
         });
     }
     refuse_case_twin(context, &request.thread)?;
-    let holder = holder(context, request.hold_for_pid)?;
     let anchor = resolve_anchor(context, request)?;
     let started = Instant::now();
     // Watched before the first look, so that no change falls between look and wait.
@@ -124,7 +138,7 @@ fn claim(context: &Context<'_>, request: &Request) -> Result<Reserved, Error> {
     let mut first: Option<Box<Conflict>> = None;
     let mut turn = None;
     loop {
-        let conflict = match attempt(context, request, &holder, anchor.as_ref()) {
+        let conflict = match attempt(context, request, holder, anchor.as_ref()) {
             Err(Error::Conflict(conflict)) if conflict.kind == ConflictKind::LiveOwner => conflict,
             other => return other,
         };
@@ -195,8 +209,12 @@ fn refuse_case_twin(context: &Context<'_>, thread: &ThreadName) -> Result<(), Er
 }
 
 /// What is to keep the session alive.
-fn holder(context: &Context<'_>, pid: Option<u32>) -> Result<Holder, Error> {
-    let Some(pid) = pid else { return Ok(Holder::Lease) };
+fn holder(context: &Context<'_>, hold: Hold) -> Result<Holder, Error> {
+    let pid = match hold {
+        Hold::Lease => return Ok(Holder::Lease),
+        Hold::Lock => return Ok(Holder::Lock { command: None }),
+        Hold::Process(pid) => pid,
+    };
     match context.platform.process(pid) {
         ProcessState::Running { start_time, .. } => Ok(Holder::Process { pid, start_time }),
         ProcessState::Gone => Err(Error::Refused {
@@ -441,6 +459,12 @@ fn write_all(
     // Where the ref is only compared, Git's lock is held until the thread record is durable.
     let compared = moved?;
     let present = context.registry.hold_present(&session.session_id, true);
+    if present.is_none() && matches!(session.holder, Holder::Lock { .. }) {
+        return Err(Error::Refused {
+            message: format!("cannot hold the lock file of session '{}'", session.session_id),
+            hint: Some("the file system keeps no locks; reserve with a lease instead".to_owned()),
+        });
+    }
     let record = match thread.record() {
         Some(record) => ThreadRecord {
             generation,

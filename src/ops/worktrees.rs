@@ -25,14 +25,16 @@ use crate::error::Error;
 use crate::git::repo::Head;
 use crate::git::worktree::{Holds, Linked};
 use crate::git::{GitError, Repo};
-use crate::names::{CommitId, ThreadName};
+use crate::names::{CommitId, DROPPED, ThreadName};
 use crate::platform::{ancestors, inhabitants};
 use crate::session::Session;
 use crate::session::binding::Binding;
+use crate::session::liveness::command_may_live;
+use crate::session::session::Holder;
 use crate::store::Layout;
 use crate::store::lock::{FileLock, Terms};
 use crate::thread::ThreadRecord;
-use crate::thread::locked::owner_of;
+use crate::thread::locked::{check_current, liveness_of, owner_of};
 
 /// A worktree for a session.
 #[derive(Debug)]
@@ -93,6 +95,24 @@ fn made_for(context: &Context<'_>, thread: &ThreadName) -> Result<Vec<(Linked, O
         }
     }
     Ok(found)
+}
+
+/// The whole worktrees that were made for `thread`.
+///
+/// # Errors
+/// [`crate::store::StoreError`] for a binding that cannot be understood.
+pub fn whole_for(context: &Context<'_>, thread: &ThreadName) -> Result<Vec<Linked>, Error> {
+    let made = made_for(context, thread)?.into_iter();
+    Ok(made.filter(|(_, binding)| binding.is_some()).map(|(linked, _)| linked).collect())
+}
+
+/// Removes a worktree that heddle made.
+///
+/// # Errors
+/// [`GitError::Program`] in Git's words; [`crate::store::StoreError::Busy`].
+pub fn remove(context: &Context<'_>, linked: &Linked, holds: Holds) -> Result<(), Error> {
+    let _serial = serial(context)?;
+    Ok(context.repo.remove_worktree(linked, holds)?)
 }
 
 /// The folder that the worktree of `thread` is to have.
@@ -185,7 +205,8 @@ fn lock_captures(context: &Context<'_>, linked: &Linked) -> Result<FileLock, Err
 }
 
 /// Gives the live `session` a worktree at the tip of its thread: the one that it was given
-/// before, the one that the thread's last owner left, or a new one. With `resume` the last
+/// before, the one that the thread's last owner left, or a new one. From then on `holder`
+/// keeps it alive. With `resume` the last
 /// one is taken with what lies in it uncommitted.
 ///
 /// # Errors
@@ -194,6 +215,7 @@ fn lock_captures(context: &Context<'_>, linked: &Linked) -> Result<FileLock, Err
 pub fn provide(
     context: &Context<'_>,
     session: &Session,
+    holder: &Holder,
     asked: Option<&Path>,
     resume: bool,
 ) -> Result<Provided, Error> {
@@ -208,7 +230,7 @@ pub fn provide(
         match binding {
             Some(binding) if there && binding.session == session.session_id => {
                 context.repo.finish_worktree(&linked)?;
-                let session = bind(context, session, &linked, &head_of(&linked)?)?;
+                let session = bind(context, session, holder, &linked, &head_of(&linked)?)?;
                 return Ok(Provided { session, warnings: Vec::new() });
             }
             Some(_) if there => {
@@ -216,7 +238,7 @@ pub fn provide(
                     context.repo.finish_worktree(&linked)?;
                 }
                 let warnings = hand_on(context, session, &linked, resume)?;
-                let session = bind(context, session, &linked, &head_of(&linked)?)?;
+                let session = bind(context, session, holder, &linked, &head_of(&linked)?)?;
                 return Ok(Provided { session, warnings });
             }
             Some(_) if linked.locked.is_some() => {
@@ -243,7 +265,7 @@ pub fn provide(
     let made_whole = lock_captures(context, &made).and_then(|lock| {
         drop(serial);
         let warnings = fill(context, session, &made)?;
-        let session = bind(context, session, &made, &session.anchor_state)?;
+        let session = bind(context, session, holder, &made, &session.anchor_state)?;
         context.repo.finish_worktree(&made)?;
         drop(lock);
         Ok(Provided { session, warnings })
@@ -305,6 +327,7 @@ fn fill(context: &Context<'_>, session: &Session, made: &Linked) -> Result<Vec<S
 fn bind(
     context: &Context<'_>,
     session: &Session,
+    holder: &Holder,
     linked: &Linked,
     head: &CommitId,
 ) -> Result<Session, Error> {
@@ -317,11 +340,15 @@ fn bind(
     owned.note(|session| {
         session.path = Some(path);
         session.worktree = Some(linked.id.clone());
+        session.holder = holder.clone();
     })
 }
 
 /// The commit that the worktree's HEAD is at.
-fn head_of(linked: &Linked) -> Result<CommitId, Error> {
+///
+/// # Errors
+/// [`GitError`].
+pub fn head_of(linked: &Linked) -> Result<CommitId, Error> {
     match Repo::at(&linked.path)?.head()? {
         Head::Branch { commit, .. } | Head::Detached { commit } => Ok(commit),
         Head::Unborn { .. } => Err(GitError::Unborn.into()),
@@ -350,6 +377,14 @@ fn left(
 ) -> Result<Left, Error> {
     let path = &linked.path;
     let refused = |message: String, hint: &str| Error::Refused { message, hint: Some(hint.to_owned()) };
+    if let Some(pid) = last_command(context, linked)? {
+        return Err(refused(
+            format!(
+                "the worktree of thread '{thread}' at {path:?} may still be in use: its last command, process {pid}, lives"
+            ),
+            "end that process, or give another path: --worktree=PATH",
+        ));
+    }
     // Whoever asks may well stand in it.
     let leads_here = ancestors();
     if let Some(other) = inhabitants(path).iter().find(|other| !leads_here.contains(&other.pid)) {
@@ -379,6 +414,17 @@ fn left(
         format!("the worktree of thread '{thread}' at {path:?} was left with {work}"),
         "--resume takes it as it is; --worktree=PATH makes another; 'git -C <path> stash -u' puts it aside",
     ))
+}
+
+/// The command that was last run for the session that the worktree served, if it may live.
+fn last_command(context: &Context<'_>, linked: &Linked) -> Result<Option<u32>, Error> {
+    let Some(binding) = Binding::read(&linked.git_dir)? else { return Ok(None) };
+    let session = context.registry.read(&binding.session)?;
+    let session = session.filter(|session| command_may_live(session, context.platform));
+    Ok(session.and_then(|session| match session.holder {
+        Holder::Lock { command } => command.map(|command| command.pid),
+        Holder::Lease | Holder::Process { .. } => None,
+    }))
 }
 
 /// Brings the last owner's worktree to the tip for the next; what the next should know.
@@ -436,7 +482,7 @@ pub fn keeps(context: &Context<'_>, linked: &Linked, thread: &ThreadName) -> Res
     let tip = repo.read_ref(&thread.tip_ref())?;
     let on_thread = match &tip {
         Some(tip) => head == *tip || repo.descends_from(tip, &head)?,
-        None => false,
+        None => dropped(context, thread, &head)?,
     };
     let mut found =
         reasons(repo.uncommitted(linked)?, repo.operation_in(linked)?, (!on_thread).then_some(&head));
@@ -444,6 +490,18 @@ pub fn keeps(context: &Context<'_>, linked: &Linked, thread: &ThreadName) -> Res
         found.push(format!("commits of submodule {submodule:?} that no remote of it has"));
     }
     Ok(found)
+}
+
+/// Whether `commit` is in what was kept of the dropped `thread`.
+fn dropped(context: &Context<'_>, thread: &ThreadName, commit: &CommitId) -> Result<bool, Error> {
+    for prefix in [format!("{DROPPED}{thread}/"), format!("{DROPPED}%{}/", thread.key())] {
+        for (_, kept) in context.repo.list_refs(&prefix)? {
+            if kept == *commit || context.repo.descends_from(&kept, commit)? {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
 }
 
 /// Removes the worktree that was made for `session`, which has ended, if nothing can be lost
@@ -477,6 +535,9 @@ fn retire_linked(context: &Context<'_>, linked: &Linked, thread: &ThreadName) ->
     }
     let _captures = lock_captures(context, linked)?;
     let mut reasons = keeps(context, linked, thread)?;
+    if let Some(pid) = last_command(context, linked)? {
+        reasons.push(format!("its last command, process {pid}, may still live"));
+    }
     for other in inhabitants(&path) {
         reasons.push(format!("process {} ({}) works in it", other.pid, other.name));
     }
@@ -485,4 +546,71 @@ fn retire_linked(context: &Context<'_>, linked: &Linked, thread: &ThreadName) ->
     }
     context.repo.remove_worktree(linked, Holds::Work)?;
     Ok(Retirement::Removed(path))
+}
+
+/// A worktree that heddle made and that no live session uses.
+#[derive(Debug)]
+pub struct Unused {
+    /// The worktree.
+    pub linked: Linked,
+    /// The thread that it was made for, if it is whole.
+    thread: Option<ThreadName>,
+    /// The file that tells since when it is as it is; `None` where that does not matter: it
+    /// never was whole.
+    pub written: Option<PathBuf>,
+}
+
+/// The worktrees that heddle made and that no live session uses.
+///
+/// # Errors
+/// [`crate::store::StoreError`] for records that cannot be understood.
+pub fn that_serve_nobody(context: &Context<'_>) -> Result<Vec<Unused>, Error> {
+    let mut found = Vec::new();
+    for linked in context.repo.linked_worktrees() {
+        let (session, thread) = match (Binding::read(&linked.git_dir)?, linked.being_made_for()) {
+            (Some(binding), _) if binding.made => (binding.session, Some(binding.thread)),
+            (Some(_), _) | (None, None) => continue,
+            (None, Some(session)) => (session, None),
+        };
+        let used = match context.registry.read(&session)? {
+            Some(session) => {
+                let record = ThreadRecord::read(&context.layout, &session.thread)?;
+                check_current(&session, record.as_ref()).is_ok() && liveness_of(context, &session).may_live()
+            }
+            None => false,
+        };
+        if !used {
+            let written = thread.is_some().then(|| Layout::binding(&linked.git_dir));
+            found.push(Unused { linked, thread, written });
+        }
+    }
+    Ok(found)
+}
+
+/// Removes a worktree that serves nobody, if nothing can be lost; why it stays, or with
+/// `look` would stay.
+///
+/// # Errors
+/// [`crate::store::StoreError::Busy`]; [`GitError`].
+pub fn sweep(context: &Context<'_>, unused: &Unused, look: bool) -> Result<Vec<String>, Error> {
+    let _serial = serial(context)?;
+    // Looked at again under the lock: it may have been handed on.
+    let Some(linked) = Linked::read(&unused.linked.git_dir) else { return Ok(Vec::new()) };
+    let Some(thread) = &unused.thread else {
+        let _captures = lock_captures(context, &linked)?;
+        if !look {
+            context.repo.remove_worktree(&linked, Holds::Nothing)?;
+        }
+        return Ok(Vec::new());
+    };
+    if !that_serve_nobody(context)?.iter().any(|again| again.linked.id == linked.id) {
+        return Ok(vec!["it is used again".to_owned()]);
+    }
+    if look {
+        return if linked.is_there() { keeps(context, &linked, thread) } else { Ok(Vec::new()) };
+    }
+    match retire_linked(context, &linked, thread)? {
+        Retirement::Kept { reasons, .. } => Ok(reasons),
+        Retirement::Removed(_) | Retirement::Nothing => Ok(Vec::new()),
+    }
 }

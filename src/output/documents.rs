@@ -181,6 +181,27 @@ pub struct Failure {
     pub error: FailureDetail,
 }
 
+/// What `agent run` says on standard error, in one line, if it did not start its command:
+/// its exit code may be one that the command could have.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct NotStarted {
+    /// Always false.
+    pub started: bool,
+    /// Why.
+    #[serde(flatten)]
+    pub refusal: Refusal,
+}
+
+/// Why a command was not started.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Refusal {
+    /// The reservation was refused.
+    Conflict(Conflict),
+    /// Anything else.
+    Failure(Failure),
+}
+
 /// What failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FailureDetail {
@@ -530,12 +551,13 @@ pub struct Document {
 }
 
 /// Every document, by name. The schema of a list is that of its array.
-pub const DOCUMENTS: [Document; 10] = [
+pub const DOCUMENTS: [Document; 11] = [
     Document { name: "capture", schema: schema_of::<Capture> },
     Document { name: "conflict", schema: schema_of::<Conflict> },
     Document { name: "doctor", schema: schema_of::<Doctor> },
     Document { name: "error", schema: schema_of::<Failure> },
     Document { name: "event", schema: schema_of::<Event> },
+    Document { name: "not-started", schema: schema_of::<NotStarted> },
     Document { name: "ready", schema: schema_of::<Ready> },
     Document { name: "session", schema: schema_of::<Session> },
     Document { name: "session-list", schema: schema_of::<Vec<Session>> },

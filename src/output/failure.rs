@@ -35,7 +35,7 @@ pub fn kind(error: &Error) -> FailureKind {
             ConflictKind::AnchorDrift => FailureKind::AnchorDrift,
         },
         Error::Drift { .. } => FailureKind::AnchorDrift,
-        Error::WorktreeBusy { .. } => FailureKind::LiveOwner,
+        Error::WorktreeBusy { .. } | Error::Owned { .. } => FailureKind::LiveOwner,
         Error::Refused { .. } | Error::Check(_) | Error::Randomness(_) | Error::Output(_) => {
             FailureKind::Failed
         }
@@ -64,6 +64,9 @@ pub fn hint(error: &Error) -> Option<String> {
         },
         Error::Drift { .. } => {
             "bring the worktree to the thread's tip: git checkout --detach refs/heddle/threads/<thread>"
+        }
+        Error::Owned { .. } => {
+            "give --session to act for it; --force ends its session as abandoned, and keeps its work"
         }
         Error::WorktreeBusy { .. } => "capture from another worktree, or release that session first",
         Error::Session(SessionError::NotFound { .. }) => "git heddle agent list shows the sessions there are",

@@ -55,6 +55,13 @@ impl<'a> Narrator<'a> {
         say("error: ", message);
     }
 
+    /// A document for programs, on one line: never silenced.
+    pub fn document<T: serde::Serialize>(&self, document: &T) {
+        if let Ok(line) = serde_json::to_string(document) {
+            say("", &line);
+        }
+    }
+
     /// What may surprise.
     pub fn warning(&self, message: &str) {
         if !self.quiet {

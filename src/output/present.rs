@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::documents as doc;
 use super::text::quoted_path;
-use crate::error::{Conflict, ConflictKind};
+use crate::error::{Conflict, ConflictKind, Error};
 use crate::git::diff::Change;
 use crate::git::history::Commit;
 use crate::git::merge::Freshness;
@@ -32,6 +32,7 @@ pub fn session(
     let (kind, pid) = match &session.holder {
         Holder::Lease => (doc::HolderKind::Lease, None),
         Holder::Process { pid, .. } => (doc::HolderKind::Process, Some(*pid)),
+        Holder::Lock { command } => (doc::HolderKind::Lock, command.map(|command| command.pid)),
     };
     let agent = session.agent.clone();
     let usage = session.usage;
@@ -113,6 +114,16 @@ pub fn conflict(conflict: &Conflict) -> doc::Conflict {
         reserved_anchor: conflict.actual.as_ref().map(|commit| commit.as_str().to_owned()),
         message: conflict.message(),
     }
+}
+
+/// A reservation that was refused to `agent run`.
+#[must_use]
+pub fn not_started(error: &Error, detail: doc::FailureDetail) -> doc::NotStarted {
+    let refusal = match error {
+        Error::Conflict(refused) => doc::Refusal::Conflict(conflict(refused)),
+        _ => doc::Refusal::Failure(doc::Failure { error: detail }),
+    };
+    doc::NotStarted { started: false, refusal }
 }
 
 /// A capture.

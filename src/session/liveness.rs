@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use super::session::{Heartbeat, Holder, Session, Status};
+use super::session::{Heartbeat, Holder, Process, Session, Status};
 use crate::platform::{Moment, Platform, ProcessState};
 
 /// The verdict.
@@ -64,6 +64,39 @@ fn same_boot(heartbeat: &Heartbeat, platform: &dyn Platform) -> bool {
     here.is_some() && heartbeat.place.boot_id == *here
 }
 
+/// What the process that a session names says about it.
+fn of_process(process: Process, heartbeat: &Heartbeat, lapsed: bool, platform: &dyn Platform) -> Liveness {
+    let same_boot = same_boot(heartbeat, platform);
+    if heartbeat.place.host != platform.place().host {
+        return Liveness::Unknown("its process is on another host");
+    }
+    match (same_boot, lapsed) {
+        (false, true) => return Liveness::Dead("the machine was started anew and its lease lapsed"),
+        (false, false) => return Liveness::Unknown("its process is of another boot"),
+        (true, _) => {}
+    }
+    if heartbeat.place.pid_namespace != platform.place().pid_namespace {
+        return Liveness::Unknown("its process is in another pid namespace");
+    }
+    match platform.process(process.pid) {
+        ProcessState::Gone => Liveness::Dead("its process is gone"),
+        ProcessState::Running { start_time, .. } if start_time != process.start_time => {
+            Liveness::Dead("its process is gone and the pid was given to another")
+        }
+        ProcessState::Running { .. } => Liveness::Alive,
+        ProcessState::Unknown => Liveness::Unknown("its process may not be looked at"),
+    }
+}
+
+/// Whether the command that a session ran may still live, also where the session has ended:
+/// only then is there anything but the session to ask.
+#[must_use]
+pub fn command_may_live(session: &Session, platform: &dyn Platform) -> bool {
+    let Holder::Lock { command: Some(command) } = session.holder else { return false };
+    // Whether it lapsed matters across boots only, where no process lives on.
+    of_process(command, &session.heartbeat, true, platform).may_live()
+}
+
 /// Judges `session`. `present` tells whether a command acts for it right now: whether its
 /// presence lock is held, which counts on the same boot only.
 #[must_use]
@@ -88,29 +121,105 @@ pub fn judge(
         _ if age == Age::Future => Liveness::Unknown("its last heartbeat lies in the future"),
         Holder::Lease if lapsed => Liveness::Dead("its lease lapsed"),
         Holder::Lease => Liveness::Alive,
-        Holder::Process { .. } if heartbeat.place.host != platform.place().host => {
-            Liveness::Unknown("its process is on another host")
+        Holder::Process { pid, start_time } => {
+            let process = Process { pid: *pid, start_time: *start_time };
+            of_process(process, heartbeat, lapsed, platform)
         }
-        Holder::Process { .. } if !same_boot && lapsed => {
+        Holder::Lock { .. } if heartbeat.place.host != platform.place().host => {
+            Liveness::Unknown("its lock is on another host")
+        }
+        Holder::Lock { .. } if !same_boot && lapsed => {
             Liveness::Dead("the machine was started anew and its lease lapsed")
         }
-        Holder::Process { .. } if !same_boot => Liveness::Unknown("its process is of another boot"),
-        Holder::Process { .. } if heartbeat.place.pid_namespace != platform.place().pid_namespace => {
-            Liveness::Unknown("its process is in another pid namespace")
-        }
-        Holder::Process { pid, start_time } => match platform.process(*pid) {
-            ProcessState::Gone => Liveness::Dead("its process is gone"),
-            ProcessState::Running { start_time: now, .. } if now != *start_time => {
-                Liveness::Dead("its process is gone and the pid was given to another")
-            }
-            ProcessState::Running { .. } => Liveness::Alive,
-            ProcessState::Unknown => Liveness::Unknown("its process may not be looked at"),
-        },
+        Holder::Lock { .. } if !same_boot => Liveness::Unknown("its lock is of another boot"),
+        Holder::Lock { command: None } => Liveness::Dead("nobody holds its lock"),
+        Holder::Lock { command: Some(command) } => of_process(*command, heartbeat, lapsed, platform),
     };
     match (verdict, age) {
         (Liveness::Unknown(_), Age::Past(age)) if age > unknown_ttl => {
             Liveness::Dead("nothing was heard of it for longer than heddle.unknownTtl")
         }
         _ => verdict,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::platform::Place;
+
+    /// A world in which every process is as told.
+    struct World {
+        place: Place,
+        process: ProcessState,
+    }
+
+    impl Platform for World {
+        fn now(&self) -> Moment {
+            Moment { wall: chrono::DateTime::UNIX_EPOCH, monotonic_ms: 10_000 }
+        }
+        fn place(&self) -> &Place {
+            &self.place
+        }
+        fn process(&self, _pid: u32) -> ProcessState {
+            self.process
+        }
+        fn random(&self, _bytes: &mut [u8]) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn place(host: &str, boot: &str, namespace: &str) -> Place {
+        Place {
+            host: host.to_owned(),
+            boot_id: Some(boot.to_owned()),
+            pid_namespace: Some(namespace.to_owned()),
+        }
+    }
+
+    /// The verdict on a session of a runner that was heard of at `heard`, a second before.
+    fn verdict(
+        command: Option<Process>,
+        present: bool,
+        heard: Place,
+        process: ProcessState,
+        ttl: u64,
+    ) -> &'static str {
+        let id = "0".repeat(40);
+        let record = serde_json::json!({
+            "version": 1, "session_id": "agent-1", "thread": "t", "anchor_state": id, "anchor_root": id,
+            "generation": 1, "status": "active", "task": null, "path": null,
+            "holder": {"kind": "lock", "command": command}, "ttl_seconds": ttl,
+            "heartbeat": {"at": "1970-01-01T00:00:00Z", "monotonic_ms": 1, "place": heard},
+            "started_at": "1970-01-01T00:00:00Z", "completed_at": null, "token_hash": "", "require_token": false,
+            "agent": {}, "usage": {},
+        });
+        let session: Session = serde_json::from_value(record).expect("a record");
+        let world = World { place: place("here", "boot", "pid"), process };
+        judge(&session, present, Duration::from_secs(3600), &world.now(), &world).word()
+    }
+
+    #[test]
+    fn a_runner_lives_by_its_lock_and_then_by_its_command() {
+        let command = Some(Process { pid: 7, start_time: 42 });
+        let running = |start_time| ProcessState::Running { start_time, stopped: false };
+        let here = || place("here", "boot", "pid");
+        // The lease has lapsed in all of them: on one boot it does not matter.
+        assert_eq!(verdict(command, true, here(), ProcessState::Gone, 1), "alive");
+        assert_eq!(verdict(command, false, here(), running(42), 1), "alive");
+        assert_eq!(verdict(command, false, here(), running(43), 1), "dead");
+        assert_eq!(verdict(command, false, here(), ProcessState::Gone, 1), "dead");
+        assert_eq!(verdict(command, false, here(), ProcessState::Unknown, 1), "unknown");
+        assert_eq!(verdict(None, true, here(), ProcessState::Gone, 1), "alive");
+        assert_eq!(verdict(None, false, here(), running(42), 1), "dead");
+    }
+
+    #[test]
+    fn a_lock_says_nothing_on_another_boot_host_or_in_another_namespace() {
+        let command = Some(Process { pid: 7, start_time: 42 });
+        let gone = ProcessState::Gone;
+        assert_eq!(verdict(command, true, place("there", "other", "pid"), gone, 1), "unknown");
+        assert_eq!(verdict(command, false, place("here", "boot", "other"), gone, 1), "unknown");
+        assert_eq!(verdict(command, true, place("here", "earlier", "pid"), gone, 3600), "unknown");
     }
 }

@@ -52,6 +52,21 @@ pub enum Holder {
         /// Its start time, in the kernel's unit since boot.
         start_time: u64,
     },
+    /// The session's lock file, held by whoever made the reservation and is still at it, and
+    /// the command that it runs.
+    Lock {
+        /// The command, once it was started.
+        command: Option<Process>,
+    },
+}
+
+/// A process, by what no other one shares with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// Its pid, in the record's place.
+    pub pid: u32,
+    /// Its start time, in the kernel's unit since boot.
+    pub start_time: u64,
 }
 
 /// A sign of life, by all clocks together.

@@ -10,8 +10,9 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::atomic_file::no_follow;
@@ -23,7 +24,8 @@ pub struct Event {
     pub id: String,
     /// When, RFC 3339.
     pub at: String,
-    /// `reserved`, `captured`, `ready`, `blocked`, `released`, `expired`, `revived`.
+    /// `reserved`, `withdrawn`, `captured`, `ready`, `blocked`, `released`, `expired`,
+    /// `dropped`, `renamed`, `refreshed`, `landed`.
     pub event: String,
     /// The thread.
     pub thread: String,
@@ -58,19 +60,41 @@ pub fn append(path: &Path, event: &Event) {
 /// # Errors
 /// When the log exists and cannot be read.
 pub fn read(path: &Path) -> std::io::Result<Vec<Event>> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
     let mut seen = HashSet::new();
     let mut events = Vec::new();
-    for line in BufReader::new(file).split(b'\n') {
-        if let Ok(event) = serde_json::from_slice::<Event>(&line?)
-            && seen.insert((event.id.clone(), event.event.clone()))
-        {
-            events.push(event);
+    // The log is opened before the one put aside: if it is put aside in between, its events
+    // are read twice rather than not at all.
+    let files = [open(path)?, open(&aside(path))?];
+    for file in files.into_iter().rev().flatten() {
+        for line in BufReader::new(file).split(b'\n') {
+            if let Ok(event) = serde_json::from_slice::<Event>(&line?)
+                && seen.insert((event.id.clone(), event.event.clone()))
+            {
+                events.push(event);
+            }
         }
     }
     Ok(events)
+}
+
+fn open(path: &Path) -> std::io::Result<Option<File>> {
+    match File::open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Where a log that has grown old is put aside.
+#[must_use]
+pub fn aside(path: &Path) -> PathBuf {
+    path.with_extension("old.jsonl")
+}
+
+/// The time of the first event that can be read.
+#[must_use]
+pub fn first_time(path: &Path) -> Option<DateTime<Utc>> {
+    let mut lines = BufReader::new(File::open(path).ok()?).split(b'\n').flatten();
+    let event = lines.find_map(|line| serde_json::from_slice::<Event>(&line).ok())?;
+    Some(DateTime::parse_from_rfc3339(&event.at).ok()?.with_timezone(&Utc))
 }

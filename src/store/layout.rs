@@ -110,6 +110,12 @@ impl Layout {
         self.root.join("events.jsonl")
     }
 
+    /// What checks and setup commands printed.
+    #[must_use]
+    pub fn logs(&self) -> PathBuf {
+        self.root.join("logs")
+    }
+
     /// The log of a session's `number`-th check.
     #[must_use]
     pub fn check_log(&self, id: &SessionId, number: usize) -> PathBuf {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::names::{Generation, SessionId, ThreadName};
+use crate::names::{CommitId, Generation, SessionId, ThreadName};
 use crate::store::atomic_file::{self, Durability};
 use crate::store::{Layout, StoreError};
 
@@ -23,16 +23,82 @@ pub struct ThreadRecord {
     pub owner: Option<SessionId>,
     /// The branch that the thread is meant to land on, as given.
     pub target: Option<String>,
+    /// The landing that was begun last and not finished.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub landing: Option<Landing>,
+    /// The last landing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub landed: Option<Landed>,
+    /// Why it could not land.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocked: Option<Blocked>,
+    /// The branch that it was made, as a full ref name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promoted: Option<String>,
     /// Fields of this version that we do not know; they survive a rewrite.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
 
+/// A landing that is under way, or whose process died: the target is at `old` or has `new`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Landing {
+    /// The target's full ref name.
+    pub target: String,
+    /// Where the target was.
+    pub old: CommitId,
+    /// Where it is to be.
+    pub new: CommitId,
+    /// The thread's tip that lands.
+    pub tip: CommitId,
+}
+
+/// A landing that was done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Landed {
+    /// The thread's tip that landed.
+    pub tip: CommitId,
+    /// The commit of the target that brought it there.
+    pub commit: CommitId,
+    /// The target's full ref name.
+    pub target: String,
+    /// When, RFC 3339.
+    pub at: String,
+}
+
+/// Why a thread could not land, as things stood.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Blocked {
+    /// The thread's tip.
+    pub tip: CommitId,
+    /// The target's commit.
+    pub target_commit: CommitId,
+    /// What stood in the way.
+    pub reason: String,
+}
+
 impl ThreadRecord {
+    /// Whether `tip` has landed, also where the target has it in another shape.
+    #[must_use]
+    pub fn has_landed(&self, tip: &CommitId) -> bool {
+        self.landed.as_ref().is_some_and(|landed| landed.tip == *tip)
+    }
+
     /// The record of a thread that has its first owner.
     #[must_use]
     pub fn new(thread: ThreadName, generation: Generation, owner: SessionId) -> Self {
-        Self { version: VERSION, thread, generation, owner: Some(owner), target: None, extra: Map::new() }
+        Self {
+            version: VERSION,
+            thread,
+            generation,
+            owner: Some(owner),
+            target: None,
+            landing: None,
+            landed: None,
+            blocked: None,
+            promoted: None,
+            extra: Map::new(),
+        }
     }
 
     /// Reads the record of `thread`.

@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 
 pub mod capture;
+pub mod claiming;
 pub mod heartbeat;
 pub mod list;
 pub mod ready;
 pub mod release;
 pub mod reserve;
+pub mod run;
 pub mod show;
 
 /// The verbs of `git heddle agent`.
@@ -23,6 +25,8 @@ pub enum Command {
     Ready(ready::Args),
     /// End the session
     Release(release::Args),
+    /// Run a command with a reservation of its own
+    Run(run::Args),
     /// List sessions, newest first
     List(list::Args),
     /// Show one session with all its fields

@@ -1,0 +1,240 @@
+//! Giving a thread up: its refs, its ready mark, its worktree. The record stays as a
+//! tombstone with the generation.
+//!
+//! Nothing that only the thread has goes without `--force`, and with it nothing goes without
+//! a way back: the tip stays as `refs/heddle/dropped/<thread>/<generation>`, and what lay
+//! uncommitted in the worktree as a commit beside it, until `gc` prunes both.
+//!
+//! # If the process dies here
+//! The ways back are made first, then the thread's refs go in one transaction of Git's, then
+//! the worktree. Wherever it stops, the thread is there or its way back is; a worktree that
+//! is left over is removed by `gc` or by the thread's next owner.
+
+use std::path::PathBuf;
+
+use super::standing::{self, Standing};
+use super::worktrees;
+use crate::context::Context;
+use crate::error::Error;
+use crate::git::refs::{Change, Expected};
+use crate::git::stage::{Limits, Staging};
+use crate::git::worktree::{Holds, Linked};
+use crate::git::{GitError, Repo};
+use crate::names::{CommitId, DROPPED, ThreadName};
+use crate::store::events::{self, Event};
+use crate::thread::LockedThread;
+use crate::thread::owned::rfc3339;
+
+/// How many commits a refusal names.
+const SHOWN: usize = 10;
+
+/// A thread that was given up.
+#[derive(Debug, Clone)]
+pub struct Dropped {
+    /// The thread.
+    pub thread: ThreadName,
+    /// Where it was.
+    pub tip: CommitId,
+    /// The ref that holds the tip.
+    pub kept_as: String,
+    /// The ref that holds what was only in the worktree, as a commit.
+    pub worktree_kept_as: Option<String>,
+    /// The worktree that was removed.
+    pub worktree: Option<PathBuf>,
+}
+
+/// Drops `thread`.
+///
+/// # Errors
+/// [`Error::Owned`] and [`Error::Refused`], listing what would be lost, unless `standing`
+/// has force.
+pub fn drop(context: &Context<'_>, thread: &ThreadName, standing: &Standing) -> Result<Dropped, Error> {
+    let tip = tip_of(context, thread)?;
+    let trees = worktrees::whole_for(context, thread)?;
+    if !standing.force {
+        // Looked at before the lock is taken: it starts processes. What comes after is
+        // caught by the comparison of the tip, and by Git's own look at the worktree.
+        refuse_losses(context, thread, &tip, &trees)?;
+    }
+    let locked = standing::take(context, thread, standing)?;
+    let owner = locked.owner().map(|owner| owner.id);
+    std::mem::drop(locked);
+    if let Some(owner) = owner {
+        // The owner itself gives up.
+        let acting = super::acting::lock_owned(context, thread, &owner)?;
+        acting.end(crate::session::session::Status::Abandoned)?;
+    }
+    let kept: Vec<(Linked, Option<CommitId>)> = trees
+        .into_iter()
+        .map(|linked| Ok((linked.clone(), snapshot(&linked, &tip, standing.force)?)))
+        .collect::<Result<_, Error>>()?;
+    let locked = LockedThread::take(context, thread)?;
+    if let Some(owner) = locked.owner() {
+        return Err(Error::Owned { thread: thread.clone(), owner: owner.id });
+    }
+    let (kept_as, worktree_kept_as) =
+        drop_refs(context, &locked, &tip, kept.iter().find_map(|k| k.1.as_ref()))?;
+    std::mem::drop(locked);
+    let mut worktree = None;
+    for (linked, _) in &kept {
+        worktrees::remove(context, linked, if standing.force { Holds::Nothing } else { Holds::Work })?;
+        worktree = Some(linked.path.clone());
+    }
+    Ok(Dropped { thread: thread.clone(), tip, kept_as, worktree_kept_as, worktree })
+}
+
+/// The tip of a thread that has to exist.
+///
+/// # Errors
+/// [`Error::Refused`].
+pub fn tip_of(context: &Context<'_>, thread: &ThreadName) -> Result<CommitId, Error> {
+    super::acting::repair(context, thread)?;
+    context.repo.read_ref(&thread.tip_ref())?.ok_or_else(|| Error::Refused {
+        message: format!("thread '{thread}' not found"),
+        hint: Some("git heddle thread list shows the threads there are".to_owned()),
+    })
+}
+
+/// Refuses, naming what only this thread has.
+fn refuse_losses(
+    context: &Context<'_>,
+    thread: &ThreadName,
+    tip: &CommitId,
+    trees: &[Linked],
+) -> Result<(), Error> {
+    let mut losses = Vec::new();
+    let record = crate::thread::ThreadRecord::read(&context.layout, thread)?;
+    let landed = record.is_some_and(|record| record.has_landed(tip));
+    if !landed {
+        let lost = context.repo.only_reachable_from(tip, SHOWN + 1)?;
+        let more = if lost.len() > SHOWN { " and more" } else { "" };
+        if !lost.is_empty() {
+            let shown: Vec<&str> = lost.iter().take(SHOWN).map(String::as_str).collect();
+            losses.push(format!("commits that no branch has: {}{more}", shown.join(", ")));
+        }
+    }
+    for linked in trees.iter().filter(|linked| linked.is_there()) {
+        let mut reasons = worktrees::keeps(context, linked, thread)?;
+        for other in crate::platform::inhabitants(&linked.path) {
+            reasons.push(format!("process {} ({}) works in it", other.pid, other.name));
+        }
+        if let Some(reason) = &linked.locked {
+            reasons.push(format!("it is locked: {reason}"));
+        }
+        if !reasons.is_empty() {
+            losses.push(format!("in the worktree at {:?}: {}", linked.path, reasons.join("; ")));
+        }
+    }
+    if losses.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Refused {
+        message: format!("thread '{thread}' has what would be lost: {}", losses.join("; ")),
+        hint: Some("land or promote it first; --force drops it, and says how to get it back".to_owned()),
+    })
+}
+
+/// A commit of what a worktree has beyond the thread: commits made by hand, uncommitted files.
+/// `None` if there is nothing.
+fn snapshot(linked: &Linked, tip: &CommitId, force: bool) -> Result<Option<CommitId>, Error> {
+    if !force || !linked.is_there() {
+        return Ok(None);
+    }
+    let repo = Repo::at(&linked.path)?;
+    let head = worktrees::head_of(linked)?;
+    let mut staging = Staging::begin(&repo, &head, false)?;
+    staging.stage(&[], &linked.path, &Limits { max_new_file_size: 0 })?;
+    let tree = staging.write_tree()?;
+    if tree != repo.resolve(head.as_str())?.tree {
+        let message = format!("What was not committed in {}\n", linked.path.display());
+        return Ok(Some(staging.commit(&tree, &head, &message)?));
+    }
+    let known = head == *tip || repo.descends_from(tip, &head)?;
+    Ok((!known).then_some(head))
+}
+
+/// Keeps `tip` (and `work`) as dropped, and deletes the thread's refs: one transaction.
+/// Under the lock of a thread without owner.
+///
+/// # Errors
+/// [`GitError::RefMoved`] if the tip is elsewhere; nothing is then written.
+pub(super) fn drop_refs(
+    context: &Context<'_>,
+    locked: &LockedThread<'_>,
+    tip: &CommitId,
+    work: Option<&CommitId>,
+) -> Result<(String, Option<String>), Error> {
+    let (repo, thread) = (context.repo, locked.name());
+    if locked.tip()?.as_ref() != Some(tip) {
+        return Err(GitError::RefMoved {
+            name: thread.tip_ref(),
+            expected: Some(tip.clone()),
+            actual: locked.tip()?,
+        }
+        .into());
+    }
+    let generation = locked.record().map_or(0, |record| record.generation.get());
+    let kept = free_name(repo, &format!("{DROPPED}{thread}"), &thread.key(), generation, tip)?;
+    let mut changes = Vec::new();
+    if repo.read_ref(&kept)?.is_none() {
+        changes.push(Change { name: kept.clone(), from: Expected::Absent, to: Some(tip.clone()) });
+    }
+    let work = match work {
+        None => None,
+        Some(work) => {
+            let name = format!("{kept}-worktree");
+            let from = repo.read_ref(&name)?.map_or(Expected::Absent, Expected::Exactly);
+            changes.push(Change { name: name.clone(), from, to: Some(work.clone()) });
+            Some(name)
+        }
+    };
+    if let Some(ready) = repo.read_ref(&thread.ready_ref())? {
+        changes.push(Change { name: thread.ready_ref(), from: Expected::Exactly(ready), to: None });
+    }
+    changes.push(Change { name: thread.tip_ref(), from: Expected::Exactly(tip.clone()), to: None });
+    repo.change_refs(&changes, &format!("heddle: drop {thread}"))?;
+    tell(context, thread, tip, generation);
+    Ok((kept, work))
+}
+
+/// The name under which a dropped tip is kept. Where a ref above or below it is in the way
+/// (`a` was dropped before `a/3`), the thread's key stands for its name.
+fn free_name(
+    repo: &Repo,
+    usual: &str,
+    key: &str,
+    generation: u64,
+    tip: &CommitId,
+) -> Result<String, GitError> {
+    for base in [usual.to_owned(), format!("{DROPPED}%{key}")] {
+        for again in 0u32.. {
+            let name = match again {
+                0 => format!("{base}/{generation}"),
+                again => format!("{base}/{generation}.{again}"),
+            };
+            if repo.clash(&name)?.is_some() {
+                break;
+            }
+            // A thread may be dropped, made again by other means, and dropped once more.
+            if repo.read_ref(&name)?.is_none_or(|kept| kept == *tip) {
+                return Ok(name);
+            }
+        }
+    }
+    Err(GitError::RefClash { name: format!("{usual}/{generation}"), existing: format!("{DROPPED}%{key}") })
+}
+
+fn tell(context: &Context<'_>, thread: &ThreadName, tip: &CommitId, generation: u64) {
+    let Ok(id) = context.operation_id() else { return };
+    let event = Event {
+        id,
+        at: rfc3339(context.platform.now().wall),
+        event: "dropped".to_owned(),
+        thread: thread.as_str().to_owned(),
+        session: String::new(),
+        generation: Some(generation),
+        commit: Some(tip.as_str().to_owned()),
+        status: None,
+    };
+    events::append(&context.layout.events(), &event);
+}

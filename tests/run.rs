@@ -1,0 +1,438 @@
+//! `agent run`: the command behaves as if it ran alone, and its thread is held for exactly as
+//! long as runner or command live.
+
+mod support_processes;
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use support_processes::{BINARY, Ended, Sandbox, eventually};
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+fn pid(number: u64) -> Pid {
+    Pid::from_raw(i32::try_from(number).expect("a pid"))
+}
+
+fn send(child: &Child, signal: Signal) {
+    kill(pid(u64::from(child.id())), signal).expect("sent");
+}
+
+fn state(process: Pid) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
+}
+
+fn is_gone(process: Pid) -> bool {
+    matches!(state(process), None | Some('Z'))
+}
+
+/// Starts `agent run` on thread `t` with a shell line.
+fn start(sandbox: &Sandbox, more: &[&str], line: &str) -> Child {
+    let args = [&["agent", "run", "--thread", "t", "--resume"], more, &["--", "sh", "-c", line]].concat();
+    sandbox.start(&args)
+}
+
+/// Runs it to its end.
+fn run(sandbox: &Sandbox, more: &[&str], line: &str) -> Ended {
+    Ended::new(&start(sandbox, more, line).wait_with_output().expect("ended"))
+}
+
+/// The one session that may act on thread `t`.
+fn owner(sandbox: &Sandbox) -> Option<Value> {
+    let list = sandbox.heddle(&["agent", "list", "--thread", "t", "--alive-only"]).ok().json();
+    list.as_array().expect("an array").first().cloned()
+}
+
+/// Waits until the command has made the file `begun`, and returns the session.
+fn begun(sandbox: &Sandbox) -> Value {
+    assert!(eventually(LIMIT, || sandbox.path("begun").exists()), "the command has begun");
+    owner(sandbox).expect("an owner")
+}
+
+fn last_status(sandbox: &Sandbox) -> Value {
+    let list = sandbox.heddle(&["agent", "list", "--thread", "t"]).ok().json();
+    list[0]["status"].clone()
+}
+
+#[test]
+fn input_output_arguments_and_exit_status_are_the_commands_own() {
+    let sandbox = Sandbox::new();
+    let args = [
+        "agent",
+        "run",
+        "--thread",
+        "t",
+        "--",
+        "sh",
+        "-c",
+        "cat; echo err >&2; echo \"$1\"; exit 7",
+        "x",
+        "--json",
+    ];
+    let mut child = sandbox.command(BINARY, &args).stdin(Stdio::piped()).spawn().expect("git-heddle");
+    child.stdin.take().expect("stdin").write_all(b"in\n").expect("written");
+    let ended = Ended::new(&child.wait_with_output().expect("ended"));
+    assert_eq!(
+        (ended.code, ended.stdout.as_str(), ended.stderr.as_str()),
+        (Some(7), "in\n--json\n", "err\n")
+    );
+    assert_eq!(last_status(&sandbox), "abandoned");
+    assert_eq!(run(&sandbox, &[], "exit 0").code, Some(0));
+    assert_eq!(last_status(&sandbox), "complete");
+    sandbox.assert_clean("after two runs");
+}
+
+#[test]
+fn a_signal_that_kills_the_command_kills_the_runner() {
+    let sandbox = Sandbox::new();
+    for signal in [Signal::SIGTERM, Signal::SIGKILL, Signal::SIGINT] {
+        let output = start(&sandbox, &[], &format!("kill -{} $$", signal as i32)).wait().expect("ended");
+        assert_eq!(output.signal(), Some(signal as i32), "{output:?}");
+        assert_eq!(last_status(&sandbox), "abandoned");
+    }
+    // Through a shell it is 128 and the number, as for the command itself.
+    let line = format!("{BINARY} agent run --thread t --resume -- sh -c 'kill -9 $$'");
+    assert_eq!(sandbox.run("sh", &["-c", &line]).code, Some(137));
+}
+
+#[test]
+fn the_command_knows_its_session_and_nothing_else_of_ours() {
+    let sandbox = Sandbox::new();
+    let args = ["agent", "run", "--thread", "a/b", "--worktree", "--", "sh", "-c", "env; pwd"];
+    let mut command = sandbox.command(BINARY, &args);
+    command.env("HEDDLE_REQUEST_TOKEN", "x".repeat(32)).env("GIT_DIR", sandbox.git_dir());
+    let ended = Ended::new(&command.output().expect("git-heddle")).ok();
+    let has = |name: &str| ended.stdout.lines().any(|line| line.starts_with(name));
+    assert!(
+        has("HEDDLE_SESSION=agent-") && has("HEDDLE_TOKEN=hdl_") && has("HEDDLE_THREAD=a/b"),
+        "{ended:?}"
+    );
+    assert!(!has("HEDDLE_REQUEST_TOKEN") && !has("GIT_DIR"), "{ended:?}");
+    assert!(ended.stdout.trim_end().ends_with("/repo.heddle/a%2Fb"), "{ended:?}");
+    assert!(!sandbox.path("repo.heddle").exists(), "the worktree went with the session");
+}
+
+#[test]
+fn a_run_within_a_run_has_the_outer_session_as_its_parent() {
+    let sandbox = Sandbox::new();
+    let line = format!(
+        "{BINARY} agent run --thread inner -- sh -c 'exec {BINARY} agent show $HEDDLE_SESSION'; echo $HEDDLE_SESSION"
+    );
+    let ended = run(&sandbox, &[], &line).ok();
+    let (inner, outer) = ended.stdout.trim_end().rsplit_once('\n').expect("two lines");
+    let inner: Value = serde_json::from_str(inner).expect("JSON");
+    assert_eq!(inner["agent"]["parent"], outer);
+    assert_eq!(inner["thread"], "inner");
+}
+
+#[test]
+fn a_refused_reservation_never_starts_the_command() {
+    let sandbox = Sandbox::new();
+    sandbox.heddle(&["agent", "reserve", "--thread", "t"]).ok();
+    let begun = sandbox.path("begun");
+    let refused = run(&sandbox, &[], &format!(": >{begun:?}"));
+    assert_eq!(refused.code, Some(3), "{refused:?}");
+    assert!(!begun.exists());
+    let line = refused.stderr.lines().next().expect("a line");
+    let document: Value = serde_json::from_str(line).expect("JSON");
+    assert_eq!((&document["started"], &document["kind"]), (&false.into(), &"live_owner".into()));
+    assert_eq!(refused.json()["kind"], "live_owner");
+    let wrong = sandbox.heddle(&["agent", "run", "--thread", "t..x", "--", "true"]);
+    assert_eq!(wrong.code, Some(2));
+    let document: Value = serde_json::from_str(wrong.stderr.lines().next().expect("a line")).expect("JSON");
+    assert_eq!((&document["started"], &document["error"]["kind"]), (&false.into(), &"usage".into()));
+}
+
+#[test]
+fn a_command_that_cannot_be_run_is_named() {
+    let sandbox = Sandbox::new();
+    let missing = sandbox.heddle(&["agent", "run", "--thread", "t", "--", "no-such-program"]);
+    assert_eq!(missing.code, Some(127), "{missing:?}");
+    assert!(missing.stderr.contains("no-such-program"), "{missing:?}");
+    sandbox.write("no-program", "x");
+    let denied = sandbox.heddle(&["agent", "run", "--thread", "t", "--", "./no-program"]);
+    assert_eq!(denied.code, Some(126), "{denied:?}");
+    sandbox.assert_clean("after both");
+}
+
+#[test]
+fn a_killed_runner_whose_command_lives_still_owns_the_thread() {
+    let sandbox = Sandbox::new();
+    let mark = sandbox.path("begun");
+    let mut runner = start(&sandbox, &["--worktree"], &format!(": >{mark:?}; exec sleep 600"));
+    let session = begun(&sandbox);
+    let command = pid(session["holder"]["pid"].as_u64().expect("a pid"));
+    assert_eq!(session["holder"]["kind"], "lock");
+    send(&runner, Signal::SIGKILL);
+    runner.wait().expect("gone");
+
+    let refused = sandbox.heddle(&["agent", "reserve", "--thread", "t", "--resume", "--worktree"]);
+    assert_eq!(
+        (refused.code, &refused.json()["owner"]["liveness"]),
+        (Some(3), &"alive".into()),
+        "{refused:?}"
+    );
+    // Also after a forced release the worktree is not handed on while the command lives.
+    let id = session["session_id"].as_str().expect("an id");
+    let released = sandbox.heddle(&["agent", "release", "--session", id, "--force"]).ok();
+    assert!(released.stderr.contains("may still live"), "{released:?}");
+    let refused = sandbox.heddle(&["agent", "reserve", "--thread", "t", "--resume", "--worktree"]);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.stderr.contains("its last command"), "{refused:?}");
+
+    kill(command, Signal::SIGKILL).expect("killed");
+    assert!(eventually(LIMIT, || is_gone(command)));
+    sandbox.heddle(&["agent", "reserve", "--thread", "t", "--resume", "--worktree"]).ok();
+}
+
+#[test]
+fn a_killed_runner_whose_command_is_gone_is_dead_at_once() {
+    let sandbox = Sandbox::new();
+    let mark = sandbox.path("begun");
+    let line = format!("echo left >left; : >{mark:?}; exec sleep 600");
+    let mut runner = start(&sandbox, &["--worktree"], &line);
+    let session = begun(&sandbox);
+    let command = pid(session["holder"]["pid"].as_u64().expect("a pid"));
+    send(&runner, Signal::SIGKILL);
+    runner.wait().expect("gone");
+    kill(command, Signal::SIGKILL).expect("killed");
+    assert!(eventually(LIMIT, || is_gone(command)));
+    assert!(owner(&sandbox).is_none());
+    let next = sandbox.heddle(&["agent", "reserve", "--thread", "t", "--resume", "--worktree"]).ok();
+    assert_eq!(next.json()["generation"], 2);
+    let path = PathBuf::from(next.text("path"));
+    assert_eq!(fs::read_to_string(path.join("left")).expect("kept"), "left\n");
+}
+
+#[test]
+fn a_runner_killed_before_its_command_is_recorded_never_starts_it() {
+    if !sandbox_has("strace") {
+        return;
+    }
+    let mut started = 0;
+    // The second session record that a run writes names the command: killed at each of the
+    // renames around it, and at the byte that opens the gate.
+    for number in 1..=8 {
+        let sandbox = Sandbox::new();
+        let mark = sandbox.path("begun");
+        let line = format!(": >{mark:?}; exec sleep 600");
+        let inject = format!("inject=rename:signal=KILL:when={number}");
+        let trace = sandbox.path("trace");
+        let (trace, thread) = (trace.to_string_lossy(), ["agent", "run", "--thread", "t"]);
+        let args = [
+            &["-qq", "-o", &trace, "-e", "trace=rename", "-e", &inject, BINARY],
+            &thread[..],
+            &["--", "sh", "-c", &line],
+        ]
+        .concat();
+        let mut runner = sandbox.command("strace", &args).spawn().expect("strace");
+        let over = eventually(LIMIT, || runner.try_wait().expect("state").is_some() || mark.exists());
+        assert!(over, "rename {number}");
+        match owner(&sandbox) {
+            Some(session) if mark.exists() => {
+                started += 1;
+                assert_eq!(session["holder"]["kind"], "lock");
+                let command = pid(session["holder"]["pid"].as_u64().expect("a recorded command"));
+                kill(command, Signal::SIGKILL).expect("killed");
+            }
+            _ => assert!(!mark.exists(), "rename {number}: a command runs that nobody knows"),
+        }
+        let _ = runner.wait();
+        assert!(eventually(LIMIT, || owner(&sandbox).is_none()), "rename {number}");
+        sandbox.heddle(&["agent", "reserve", "--thread", "t", "--resume"]).ok();
+        sandbox.assert_clean(&format!("rename {number}"));
+    }
+    assert!(started < 8, "some were killed in time");
+}
+
+fn sandbox_has(program: &str) -> bool {
+    let found = std::process::Command::new(program)
+        .arg("--version")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    if !found {
+        println!("skipped: there is no {program} here");
+    }
+    found
+}
+
+#[test]
+fn a_stopped_runner_keeps_its_reservation_beyond_its_lease() {
+    let sandbox = Sandbox::new();
+    let mark = sandbox.path("begun");
+    let mut runner = start(&sandbox, &["--ttl=1s"], &format!(": >{mark:?}; exec sleep 600"));
+    let session = begun(&sandbox);
+    let command = pid(session["holder"]["pid"].as_u64().expect("a pid"));
+    send(&runner, Signal::SIGSTOP);
+    let id = session["session_id"].as_str().expect("an id");
+    let path = sandbox.git_dir().join(format!("heddle/agents/{id}.json"));
+    // As if the last heartbeat were as old as this machine.
+    let mut record: Value = serde_json::from_slice(&fs::read(&path).expect("record")).expect("JSON");
+    record["heartbeat"]["monotonic_ms"] = 0.into();
+    fs::write(&path, record.to_string()).expect("record");
+    assert_eq!(sandbox.heddle(&["agent", "reserve", "--thread", "t"]).code, Some(3));
+    send(&runner, Signal::SIGCONT);
+    kill(command, Signal::SIGKILL).expect("killed");
+    assert_eq!(runner.wait().expect("gone").signal(), Some(Signal::SIGKILL as i32));
+}
+
+#[test]
+fn signals_sent_to_the_runner_reach_the_command() {
+    let sandbox = Sandbox::new();
+    let mark = sandbox.path("begun");
+    let line = format!(
+        "trap 'echo term; exit 9' TERM; trap 'echo usr1' USR1; : >{mark:?}; while :; do sleep 0.01; done"
+    );
+    let runner = start(&sandbox, &[], &line);
+    begun(&sandbox);
+    send(&runner, Signal::SIGUSR1);
+    send(&runner, Signal::SIGTERM);
+    let ended = Ended::new(&runner.wait_with_output().expect("ended"));
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(9), "usr1\nterm\n"), "{ended:?}");
+}
+
+#[test]
+fn a_command_whose_reservation_is_lost_is_asked_to_end() {
+    let sandbox = Sandbox::new();
+    let mark = sandbox.path("begun");
+    let line = format!("trap 'exit 0' TERM; echo left >left; : >{mark:?}; while :; do sleep 0.01; done");
+    let runner = start(&sandbox, &["--worktree"], &line);
+    let session = begun(&sandbox);
+    let id = session["session_id"].as_str().expect("an id").to_owned();
+    sandbox.heddle(&["agent", "release", "--session", &id, "--force"]).ok();
+    let ended = Ended::new(&runner.wait_with_output().expect("ended"));
+    assert_eq!(ended.code, Some(5), "{ended:?}");
+    assert!(ended.stderr.contains("was lost while the command ran"), "{ended:?}");
+    let path = session["path"].as_str().expect("a path");
+    assert!(PathBuf::from(path).join("left").exists(), "its work stays");
+    assert_eq!(sandbox.commit("refs/heddle/threads/t"), sandbox.commit("main"), "nothing was captured");
+}
+
+#[test]
+fn what_a_command_leaves_is_captured_also_when_it_is_killed() {
+    let sandbox = Sandbox::new();
+    let ended = run(&sandbox, &["--worktree", "--task", "the task"], "echo left >left; kill -9 $$");
+    assert_eq!(ended.code, None, "{ended:?}");
+    assert_eq!(last_status(&sandbox), "abandoned");
+    let tip = sandbox.commit("refs/heddle/threads/t");
+    assert_eq!(sandbox.git(&["show", &format!("{tip}:left")]), "left");
+    assert_eq!(sandbox.git(&["log", "-1", "--format=%s", &tip]), "the task");
+    assert!(!sandbox.path("repo.heddle").exists());
+
+    // Left alone on demand, and then the worktree stays.
+    let ended = run(&sandbox, &["--worktree", "--no-capture"], "echo more >more");
+    assert_eq!(ended.code, Some(0));
+    assert!(ended.stderr.contains("stays") && ended.stderr.contains("more"), "{ended:?}");
+    assert_eq!(sandbox.commit("refs/heddle/threads/t"), tip);
+}
+
+#[test]
+fn the_users_own_checkout_is_captured_only_on_demand_or_where_the_command_captured() {
+    let sandbox = Sandbox::new();
+    sandbox.write("mine", "mine\n");
+    run(&sandbox, &[], "true").ok();
+    assert_eq!(sandbox.commit("refs/heddle/threads/t"), sandbox.commit("main"));
+    run(&sandbox, &["--capture-on-exit"], "true").ok();
+    let tip = sandbox.commit("refs/heddle/threads/t");
+    assert_eq!(sandbox.git(&["show", &format!("{tip}:mine")]), "mine");
+    assert_eq!(sandbox.git(&["status", "--porcelain"]), "?? mine");
+}
+
+#[test]
+fn a_hook_that_refuses_the_last_capture_loses_nothing_and_changes_no_status() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let sandbox = Sandbox::new();
+    let hook = sandbox.git_dir().join("hooks/pre-commit");
+    fs::create_dir_all(hook.parent().expect("folder")).expect("folder");
+    fs::write(&hook, "#!/bin/sh\nexit 1\n").expect("hook");
+    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).expect("mode");
+    let ended = run(&sandbox, &["--worktree"], "echo left >left; exit 4");
+    assert_eq!(ended.code, Some(4), "{ended:?}");
+    assert!(ended.stderr.contains("pre-commit") && ended.stderr.contains("stays"), "{ended:?}");
+    assert_eq!(fs::read_to_string(sandbox.path("repo.heddle/t/left")).expect("kept"), "left\n");
+}
+
+#[test]
+fn ready_marks_the_thread_or_exits_with_7() {
+    let sandbox = Sandbox::new();
+    run(&sandbox, &["--worktree", "--ready"], "echo work >work").ok();
+    let tip = sandbox.commit("refs/heddle/threads/t");
+    assert_eq!(sandbox.commit("refs/heddle/ready/t"), tip);
+    assert_eq!(last_status(&sandbox), "complete");
+    sandbox.git(&["config", "heddle.readyCommand", "false"]);
+    let blocked = run(&sandbox, &["--worktree", "--ready"], "echo more >more");
+    assert_eq!(blocked.code, Some(7), "{blocked:?}");
+    assert!(blocked.stderr.contains("check 'false' failed"), "{blocked:?}");
+    assert_ne!(sandbox.commit("refs/heddle/threads/t"), tip, "the work is on the thread");
+}
+
+#[test]
+fn nobody_inherits_the_lock_of_the_session() {
+    let sandbox = Sandbox::new();
+    let mark = sandbox.path("begun");
+    // A grandchild that outlives runner and command, with all that was open.
+    let line = format!("setsid sleep 600 >/dev/null 2>&1 </dev/null & echo $! >{mark:?}");
+    run(&sandbox, &[], &line).ok();
+    let grandchild = fs::read_to_string(&mark).expect("a pid").trim().parse().expect("a pid");
+    let grandchild = pid(grandchild);
+    let open = fs::read_dir(format!("/proc/{grandchild}/fd")).expect("alive").flatten();
+    let open: Vec<PathBuf> = open.filter_map(|fd| fs::read_link(fd.path()).ok()).collect();
+    let ours = |path: &PathBuf| path.starts_with(sandbox.worktree().parent().expect("folder"));
+    assert!(!open.iter().any(ours), "{open:?}");
+    // Pipes that it has are those that this test was itself given.
+    let known: Vec<PathBuf> = fs::read_dir("/proc/self/fd")
+        .expect("our own")
+        .flatten()
+        .filter_map(|fd| fs::read_link(fd.path()).ok())
+        .collect();
+    let pipe = |path: &&PathBuf| path.to_string_lossy().starts_with("pipe:");
+    assert!(open.iter().filter(pipe).all(|path| known.contains(path)), "{open:?} {known:?}");
+    kill(grandchild, Signal::SIGKILL).expect("killed");
+}
+
+/// Drives a shell on a terminal of its own: Ctrl-Z, `fg`, Ctrl-C, as a person would.
+const TERMINAL: &str = r#"
+import os, pty, select, sys, time
+pid, fd = pty.fork()
+if pid == 0:
+    os.execvp("bash", ["bash", "--norc", "--noprofile", "-i"])
+seen = b""
+def wait_for(word, times=1):
+    global seen
+    end = time.time() + 20
+    while seen.count(word) < times:
+        if time.time() > end:
+            sys.stderr.write("no %r in %r\n" % (word, seen)); sys.exit(1)
+        if select.select([fd], [], [], 0.1)[0]:
+            seen += os.read(fd, 4096)
+os.write(fd, b"PS1='pro''mpt> '; stty -echo\n"); wait_for(b"prompt> ")
+os.write(fd, (sys.argv[1] + " agent run --thread t -- sh -c 'trap \"echo got-int; exit 6\" INT; echo be''gun; while :; do sleep 0.05; done'\n").encode())
+wait_for(b"begun")
+os.write(fd, b"\x1a"); wait_for(b"Stopped")
+os.write(fd, b"fg\n"); time.sleep(0.3)
+os.write(fd, b"\x03"); wait_for(b"\r\ngot-int\r\n")
+os.write(fd, b"echo status=$?\n"); wait_for(b"status=6")
+if seen.count(b"\ngot-int\r") != 1:
+    sys.stderr.write("Ctrl-C came twice: %r\n" % seen); sys.exit(1)
+"#;
+
+#[test]
+fn ctrl_z_fg_and_ctrl_c_do_to_the_command_what_they_do_without_us() {
+    if !sandbox_has("python3") || !sandbox_has("bash") {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let ended = sandbox.run("python3", &["-c", TERMINAL, BINARY]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(last_status(&sandbox), "abandoned");
+}
