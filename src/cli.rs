@@ -52,6 +52,8 @@ pub enum Command {
     Log(cmd::log::Args),
     /// Find what is damaged or left over, and repair it
     Doctor(cmd::doctor::Args),
+    /// Remove what nobody needs any more
+    Gc(cmd::gc::Args),
     /// Print the JSON Schema of a document
     Schema(cmd::schema::Args),
     /// Print a completion script for a shell

@@ -57,6 +57,12 @@ fn every_document_is_as_its_schema_says() {
         "not-started",
         &serde_json::from_str(refused.stderr.lines().next().expect("a line")).expect("JSON"),
     );
+    check("promoted", &run(&["thread", "promote", "a/b", "--branch=made", "--json"]));
+    std::fs::remove_file(sandbox.root().join("new")).expect("file");
+    check("land", &run(&["thread", "land", "a/b", "--json"]));
+    check("land", &run(&["thread", "land", "--all-ready", "--json"]));
+    check("dropped", &run(&["thread", "drop", "a/b", "--json"]));
+    check("gc", &run(&["gc", "--json"]));
     let events = run(&["log", "--json"]);
     let events = events.as_array().expect("array");
     assert!(events.len() > 3, "{events:?}");

@@ -106,6 +106,17 @@ pub fn claim(actor: &Actor) -> Result<Claim, Error> {
     Ok(Claim { session: SessionId::parse(&session)?, token })
 }
 
+/// As [`claim`], where a session need not be named.
+///
+/// # Errors
+/// As [`claim`], but for [`SessionError::NotNamed`].
+pub fn claim_if_any(actor: &Actor) -> Result<Option<Claim>, Error> {
+    match claim(actor) {
+        Err(Error::Session(SessionError::NotNamed)) => Ok(None),
+        claim => claim.map(Some),
+    }
+}
+
 /// A variable of the environment; what is not UTF-8 is as good as absent.
 #[must_use]
 pub fn environment(name: &str) -> Option<String> {

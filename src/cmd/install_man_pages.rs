@@ -22,7 +22,7 @@ pub struct Args {
 macro_rules! pages {
     ($($name:literal),* $(,)?) => { [$(($name, include_str!(concat!("../../man/", $name)))),*] };
 }
-const PAGES: [(&str, &str); 18] = pages![
+const PAGES: [(&str, &str); 24] = pages![
     "git-heddle.1",
     "git-heddle-agent.1",
     "git-heddle-agent-reserve.1",
@@ -36,6 +36,12 @@ const PAGES: [(&str, &str); 18] = pages![
     "git-heddle-thread.1",
     "git-heddle-thread-list.1",
     "git-heddle-thread-show.1",
+    "git-heddle-thread-log.1",
+    "git-heddle-thread-diff.1",
+    "git-heddle-thread-land.1",
+    "git-heddle-thread-promote.1",
+    "git-heddle-thread-drop.1",
+    "git-heddle-gc.1",
     "git-heddle-log.1",
     "git-heddle-doctor.1",
     "git-heddle-schema.1",

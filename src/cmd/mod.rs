@@ -16,6 +16,7 @@ use crate::platform::{System, job};
 pub mod agent;
 pub mod completion;
 pub mod doctor;
+pub mod gc;
 pub mod ground;
 pub mod install_man_pages;
 pub mod log;
@@ -75,7 +76,7 @@ fn run(command: &Command, settings: &Settings, format: Format, terminal: bool, o
                 ..failed(&error)
             })
         }
-        Command::Agent(_) | Command::Thread(_) | Command::Log(_) | Command::Doctor(_) => {
+        Command::Agent(_) | Command::Thread(_) | Command::Log(_) | Command::Doctor(_) | Command::Gc(_) => {
             return in_repository(command, settings, format, terminal, out);
         }
     };
@@ -120,12 +121,16 @@ fn in_repository(
             agent::Command::List(args) => agent::list::run(args, &mut ground).map(|()| exit::OK),
             agent::Command::Show(args) => agent::show::run(args, &mut ground).map(|()| exit::OK),
         },
-        Command::Thread(thread::Command::List(args)) => {
-            thread::list::run(args, &mut ground).map(|()| exit::OK)
-        }
-        Command::Thread(thread::Command::Show(args)) => {
-            thread::show::run(args, &mut ground).map(|()| exit::OK)
-        }
+        Command::Thread(verb) => match verb {
+            thread::Command::List(args) => thread::list::run(args, &mut ground).map(|()| exit::OK),
+            thread::Command::Show(args) => thread::show::run(args, &mut ground).map(|()| exit::OK),
+            thread::Command::Log(args) => thread::log::run(args, &mut ground),
+            thread::Command::Diff(args) => thread::diff::run(args, &mut ground),
+            thread::Command::Land(args) => thread::land::run(args, &mut ground),
+            thread::Command::Promote(args) => thread::promote::run(args, &mut ground).map(|()| exit::OK),
+            thread::Command::Drop(args) => thread::drop::run(args, &mut ground).map(|()| exit::OK),
+        },
+        Command::Gc(args) => gc::run(args, &mut ground).map(|()| exit::OK),
         Command::Log(args) => log::run(args, &mut ground).map(|()| exit::OK),
         Command::Doctor(args) => doctor::run(args, &mut ground),
         Command::Schema(_) | Command::Completion(_) | Command::InstallManPages(_) => Ok(exit::OK),
@@ -154,7 +159,16 @@ fn name(command: &Command) -> &'static str {
             agent::Command::List(_) => "agent list",
             agent::Command::Show(_) => "agent show",
         },
-        Command::Thread(_) => "thread",
+        Command::Thread(verb) => match verb {
+            thread::Command::Land(_) => "thread land",
+            thread::Command::Promote(_) => "thread promote",
+            thread::Command::Drop(_) => "thread drop",
+            thread::Command::List(_)
+            | thread::Command::Show(_)
+            | thread::Command::Log(_)
+            | thread::Command::Diff(_) => "thread",
+        },
+        Command::Gc(_) => "gc",
         Command::Log(_) => "log",
         Command::Doctor(_) => "doctor",
         Command::Schema(_) | Command::Completion(_) | Command::InstallManPages(_) => "",

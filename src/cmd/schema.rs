@@ -13,13 +13,17 @@ pub struct Args {
 }
 
 /// The checked-in schemas by name; `tests/generated.rs` holds them to the documents.
-const SCHEMAS: [(&str, &str); 11] = [
+const SCHEMAS: [(&str, &str); 15] = [
     ("capture", include_str!("../../schemas/capture.json")),
     ("conflict", include_str!("../../schemas/conflict.json")),
     ("doctor", include_str!("../../schemas/doctor.json")),
+    ("dropped", include_str!("../../schemas/dropped.json")),
     ("error", include_str!("../../schemas/error.json")),
     ("event", include_str!("../../schemas/event.json")),
+    ("gc", include_str!("../../schemas/gc.json")),
+    ("land", include_str!("../../schemas/land.json")),
     ("not-started", include_str!("../../schemas/not-started.json")),
+    ("promoted", include_str!("../../schemas/promoted.json")),
     ("ready", include_str!("../../schemas/ready.json")),
     ("session", include_str!("../../schemas/session.json")),
     ("session-list", include_str!("../../schemas/session-list.json")),

@@ -29,14 +29,20 @@ fn is_trailer(line: &str) -> bool {
     line.split_once(": ").is_some_and(|(key, _)| token(key))
 }
 
-/// Commits `tree` on `parent`, by the user's git: it knows author, committer and key. Signed where `commit.gpgSign` says so, which `git commit-tree` does not look at.
+/// Commits `tree` on `parents`, by the user's git: it knows author, committer and key. Signed where `commit.gpgSign` says so, which `git commit-tree` does not look at.
 ///
 /// # Errors
 /// [`GitError::Program`] with what Git says, such as that `user.name` is missing.
-pub fn commit(repo: &Repo, tree: &TreeId, parent: &CommitId, message: &str) -> Result<CommitId, GitError> {
+pub fn commit(
+    repo: &Repo,
+    tree: &TreeId,
+    parents: &[&CommitId],
+    message: &str,
+) -> Result<CommitId, GitError> {
     // Our message is UTF-8, whatever `i18n.commitEncoding` says: Git would put that label on
     // it and not convert anything.
-    let mut args = vec!["-c", "i18n.commitEncoding=UTF-8", "commit-tree", "-p", parent.as_str(), "-F", "-"];
+    let mut args = vec!["-c", "i18n.commitEncoding=UTF-8", "commit-tree", "-F", "-"];
+    args.extend(parents.iter().flat_map(|parent| ["-p", parent.as_str()]));
     if repo.config()?.bool("commit.gpgSign")?.unwrap_or(false) {
         args.push("-S");
     }

@@ -152,7 +152,7 @@ pub fn conflicts(repo: &Repo, target: &CommitId, tip: &CommitId) -> Result<Confl
 }
 
 /// The paths in `<tree> NUL (<path> NUL)*`.
-fn conflicted_paths(output: &[u8]) -> Vec<Vec<u8>> {
+pub(in crate::git) fn conflicted_paths(output: &[u8]) -> Vec<Vec<u8>> {
     let mut paths: Vec<Vec<u8>> =
         output.split(|byte| *byte == 0).skip(1).filter(|path| !path.is_empty()).map(<[u8]>::to_vec).collect();
     paths.sort_unstable();

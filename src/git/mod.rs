@@ -11,6 +11,7 @@ pub mod diff;
 pub mod error;
 pub mod follow;
 pub mod history;
+pub mod land;
 pub mod merge;
 pub mod program;
 pub mod refs;

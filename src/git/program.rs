@@ -88,6 +88,20 @@ impl Program {
         Err(Self::failure(command, &output))
     }
 
+    /// Runs `git <verb> <options> <range>` with our own standard input, output and error, so
+    /// that pager and colours are the user's; its exit code.
+    ///
+    /// # Errors
+    /// [`GitError::Start`].
+    pub fn hand_over(&self, verb: &str, options: &[std::ffi::OsString], range: &str) -> Result<u8, GitError> {
+        use std::os::unix::process::ExitStatusExt as _;
+        let mut command = self.command([verb]);
+        command.args(options).args([range, "--"]).stdin(Stdio::inherit());
+        let status = command.status().map_err(|source| GitError::Start { source })?;
+        let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
+        Ok(u8::try_from(code).unwrap_or(1))
+    }
+
     /// Runs `command` to its end whatever its exit status.
     ///
     /// # Errors

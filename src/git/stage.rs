@@ -392,7 +392,7 @@ impl<'a> Staging<'a> {
     /// # Errors
     /// As [`super::commit::commit`].
     pub fn commit(&self, tree: &TreeId, parent: &CommitId, message: &str) -> Result<CommitId, GitError> {
-        super::commit::commit(self.repo, tree, parent, message)
+        super::commit::commit(self.repo, tree, &[parent], message)
     }
 
     /// Whether the private index has its other half in a second file.

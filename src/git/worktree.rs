@@ -327,7 +327,7 @@ fn paths(output: &[u8]) -> Vec<PathBuf> {
 }
 
 /// The paths in the output of `git status --porcelain -z`.
-fn paths_of_status(output: &[u8]) -> Vec<String> {
+pub(in crate::git) fn paths_of_status(output: &[u8]) -> Vec<String> {
     let mut entries = output.split(|byte| *byte == 0).filter(|entry| !entry.is_empty());
     let mut paths = Vec::new();
     while let Some(entry) = entries.next() {

@@ -9,6 +9,7 @@ pub mod drop;
 pub mod gc;
 pub mod heartbeat;
 pub mod impact;
+pub mod land;
 pub mod listing;
 pub mod overlap;
 pub mod promote;

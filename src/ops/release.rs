@@ -59,7 +59,9 @@ fn end(context: &Context<'_>, claim: &Claim, status: Status, force: bool) -> Res
 
 /// The answer to a release that has been done.
 fn already(session: &Session, status: Status) -> Option<Session> {
-    (session.status == status).then(|| session.clone())
+    // Landed while its agent was about to say that it is done.
+    let landed = session.status == Status::Merged && status == Status::Complete;
+    (session.status == status || landed).then(|| session.clone())
 }
 
 /// Takes back a reservation whose answer could not be given, unless somebody has used it.

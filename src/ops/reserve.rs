@@ -470,10 +470,12 @@ fn write_all(
             generation,
             owner: Some(session.session_id.clone()),
             target: request.target.clone().or_else(|| record.target.clone()),
+            head_branch: session.head_branch.clone().or_else(|| record.head_branch.clone()),
             ..record.clone()
         },
         None => ThreadRecord {
             target: request.target.clone(),
+            head_branch: session.head_branch.clone(),
             ..ThreadRecord::new(thread.name().clone(), generation, session.session_id.clone())
         },
     };

@@ -33,6 +33,8 @@ pub struct Seen {
     pub target: Option<String>,
     /// Commits that it has and the target has not, and the other way round.
     pub ahead_behind: Option<(usize, usize)>,
+    /// Whether the branch that it was made has its tip.
+    pub promoted: bool,
     /// Whether an operation on it is in progress, or was when its process died.
     pub recovering: bool,
 }
@@ -42,6 +44,10 @@ pub struct Seen {
 pub enum State {
     /// The ready mark is at the tip.
     Ready,
+    /// It was tried to land, and could not.
+    Blocked,
+    /// It was made a branch, which has its tip.
+    Promoted,
     /// It has an owner that may live.
     Active,
     /// The target has all its commits.
@@ -55,11 +61,17 @@ impl Seen {
     #[must_use]
     pub fn state(&self) -> State {
         let live = self.owner.as_ref().is_some_and(|owner| owner.liveness.may_live());
-        match self.ahead_behind {
-            _ if self.ready => State::Ready,
-            _ if live => State::Active,
-            Some((0, _)) => State::Merged,
-            _ => State::Abandoned,
+        let record = self.record.as_ref();
+        let landed = record.is_some_and(|record| record.has_landed(&self.tip));
+        let contained = matches!(self.ahead_behind, Some((0, _))) && (self.ready || !live);
+        let blocked = record.and_then(|record| record.blocked.as_ref());
+        match () {
+            () if landed || contained => State::Merged,
+            () if blocked.is_some_and(|blocked| blocked.tip == self.tip) => State::Blocked,
+            () if self.ready => State::Ready,
+            () if live => State::Active,
+            () if self.promoted => State::Promoted,
+            () => State::Abandoned,
         }
     }
 }
@@ -98,6 +110,7 @@ fn see(
     let configured = record.as_ref().and_then(|record| record.target.clone());
     let configured = configured.or_else(|| context.settings.target.clone());
     let head = owner.as_ref().and_then(|owner| owner.session.as_ref()?.head_branch.clone());
+    let head = head.or_else(|| record.as_ref()?.head_branch.clone());
     // A target that is gone is no reason to hide the thread.
     let target = default_target(context.repo, configured.as_deref(), head.as_deref()).ok().flatten();
     let ahead_behind = match &target {
@@ -106,7 +119,12 @@ fn see(
     };
     let recovering = context.layout.journal(&thread).exists();
     let target = target.map(|target| target.refname);
-    Ok(Seen { thread, tip, ready, record, owner, target, ahead_behind, recovering })
+    let branch = record.as_ref().and_then(|record| record.promoted.as_deref());
+    let promoted = match branch.map(|branch| context.repo.read_ref(branch)) {
+        Some(Ok(Some(commit))) => context.repo.contains(&commit, &tip)?,
+        _ => false,
+    };
+    Ok(Seen { thread, tip, ready, record, owner, target, ahead_behind, promoted, recovering })
 }
 
 /// One thread in full.
@@ -153,4 +171,39 @@ fn base(context: &Context<'_>, seen: &Seen) -> Result<Option<CommitId>, GitError
         return Ok(Some(base));
     }
     Ok(seen.owner.as_ref().and_then(|owner| Some(owner.session.as_ref()?.anchor_state.clone())))
+}
+
+/// Which of Git's commands looks at a thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// `git log`.
+    Log,
+    /// `git diff`.
+    Diff,
+}
+
+/// Hands over to Git's own command for what `thread` has since it left its target, else since
+/// its owner's anchor; the exit code is Git's.
+///
+/// # Errors
+/// [`Error::Refused`] if there is no such thread; [`GitError::Start`].
+pub fn hand_over(
+    context: &Context<'_>,
+    thread: &ThreadName,
+    look: Look,
+    options: &[std::ffi::OsString],
+) -> Result<u8, Error> {
+    let tip = super::drop::tip_of(context, thread)?;
+    let seen = see(context, thread.clone(), tip, false, &mut Vec::new())?;
+    let base = base(context, &seen)?;
+    let range = match (look, &base) {
+        (Look::Log, Some(base)) => format!("{base}..{}", seen.tip),
+        (Look::Log, None) => seen.tip.to_string(),
+        (Look::Diff, base) => format!("{}..{}", base.as_ref().unwrap_or(&seen.tip), seen.tip),
+    };
+    let verb = match look {
+        Look::Log => "log",
+        Look::Diff => "diff",
+    };
+    Ok(context.repo.program().hand_over(verb, options, &range)?)
 }

@@ -521,6 +521,19 @@ pub fn retire(context: &Context<'_>, session: &Session) -> Result<Retirement, Er
     }
 }
 
+/// Removes the worktrees of `thread` that serve nobody any more; what could not even be
+/// looked at stays without a word, for `gc`.
+#[must_use]
+pub fn retire_thread(context: &Context<'_>, thread: &ThreadName) -> Vec<Retirement> {
+    let unused = that_serve_nobody(context).unwrap_or_default().into_iter();
+    let unused = unused.filter(|unused| unused.thread.as_ref() == Some(thread));
+    let retire = |unused: Unused| {
+        let _serial = serial(context).ok()?;
+        retire_linked(context, &unused.linked, thread).ok()
+    };
+    unused.filter_map(retire).collect()
+}
+
 /// As [`retire`], for a worktree of `thread` that serves nobody. Under `%worktrees.lock`.
 fn retire_linked(context: &Context<'_>, linked: &Linked, thread: &ThreadName) -> Result<Retirement, Error> {
     let path = linked.path.clone();

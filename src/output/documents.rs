@@ -493,6 +493,125 @@ pub struct CaptureRow {
     pub author_time: String,
 }
 
+/// What `thread land` did: exit 0 if all is on its target, 7 if a thread is blocked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Land {
+    /// The threads that are on their target, in the order in which they came there.
+    pub landed: Vec<LandedThread>,
+    /// The threads that are not.
+    pub blocked: Vec<BlockedThread>,
+    /// The threads that `--all-ready` left out: they were blocked before, and neither they nor
+    /// their target have moved since.
+    pub skipped: Vec<String>,
+    /// The branches that were pushed.
+    pub pushed: Vec<PushedBranch>,
+}
+
+/// A thread that is on its target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LandedThread {
+    /// The thread.
+    pub thread: String,
+    /// Its tip.
+    pub tip: String,
+    /// The target's commit that brought it there.
+    pub commit: String,
+    /// The target, as a full ref name.
+    pub target: String,
+    /// Whether it was there before.
+    pub already: bool,
+    /// The sessions that made what landed, by the trailers of the commits.
+    pub sessions: Vec<String>,
+}
+
+/// A thread that could not land.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct BlockedThread {
+    /// The thread.
+    pub thread: String,
+    /// Why, in one sentence.
+    pub reason: String,
+    /// The paths that conflict.
+    pub conflicts: Vec<String>,
+}
+
+/// A branch that was pushed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PushedBranch {
+    /// The branch, as a full ref name.
+    pub target: String,
+    /// The remote.
+    pub remote: String,
+}
+
+/// What `thread drop` did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Dropped {
+    /// The thread.
+    pub thread: String,
+    /// The commit that it was at.
+    pub tip: String,
+    /// The ref that keeps that commit until `gc` prunes it.
+    pub kept_as: String,
+    /// The ref that keeps, as a commit, what was only in the worktree; null if nothing was.
+    pub worktree_kept_as: Option<String>,
+    /// The absolute path of the worktree that was removed; null if there was none.
+    pub worktree: Option<String>,
+    /// The command that brings the thread back.
+    pub restore: String,
+}
+
+/// What `thread promote` did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Promoted {
+    /// The thread.
+    pub thread: String,
+    /// The branch, as a full ref name.
+    pub branch: String,
+    /// The commit of both.
+    pub commit: String,
+    /// Whether the branch was made or moved just now.
+    pub changed: bool,
+}
+
+/// What `gc` removed, or with `--dry-run` would remove.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Gc {
+    /// Whether nothing was removed.
+    pub dry_run: bool,
+    /// What.
+    pub collected: Vec<Collected>,
+    /// What stays although its time has come, one sentence each.
+    pub kept: Vec<String>,
+}
+
+/// One thing that `gc` removed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Collected {
+    /// What kind of thing.
+    pub kind: CollectedKind,
+    /// Its name: a session's id, a thread, a ref, a path.
+    pub name: String,
+}
+
+/// The kind of a thing that `gc` removes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CollectedKind {
+    /// The record of a finished session.
+    Session,
+    /// The output of checks.
+    Log,
+    /// A thread that has landed.
+    Thread,
+    /// What was kept of a dropped thread.
+    Dropped,
+    /// A worktree that served nobody.
+    Worktree,
+    /// Old events.
+    Events,
+}
+
 /// One line of the event log. `log --json` prints one such object a line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Event {
@@ -551,13 +670,17 @@ pub struct Document {
 }
 
 /// Every document, by name. The schema of a list is that of its array.
-pub const DOCUMENTS: [Document; 11] = [
+pub const DOCUMENTS: [Document; 15] = [
     Document { name: "capture", schema: schema_of::<Capture> },
     Document { name: "conflict", schema: schema_of::<Conflict> },
     Document { name: "doctor", schema: schema_of::<Doctor> },
+    Document { name: "dropped", schema: schema_of::<Dropped> },
     Document { name: "error", schema: schema_of::<Failure> },
     Document { name: "event", schema: schema_of::<Event> },
+    Document { name: "gc", schema: schema_of::<Gc> },
+    Document { name: "land", schema: schema_of::<Land> },
     Document { name: "not-started", schema: schema_of::<NotStarted> },
+    Document { name: "promoted", schema: schema_of::<Promoted> },
     Document { name: "ready", schema: schema_of::<Ready> },
     Document { name: "session", schema: schema_of::<Session> },
     Document { name: "session-list", schema: schema_of::<Vec<Session>> },

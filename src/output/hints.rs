@@ -78,6 +78,13 @@ impl<'a> Narrator<'a> {
         }
     }
 
+    /// What is going on, for a person who waits.
+    pub fn progress(&self, message: &str) {
+        if !self.quiet {
+            say("", message);
+        }
+    }
+
     /// What is going on, with `-v`.
     pub fn note(&self, message: &str) {
         if self.verbosity > 0 && !self.quiet {

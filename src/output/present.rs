@@ -12,9 +12,11 @@ use crate::names::CommitId;
 use crate::ops::capture::Captured;
 use crate::ops::checks::CheckStatus;
 use crate::ops::doctor::Finding;
+use crate::ops::drop::Dropped;
 use crate::ops::impact::{Category, Impact};
+use crate::ops::promote::Promoted;
 use crate::ops::ready::Report;
-use crate::ops::threads;
+use crate::ops::{gc, land, threads};
 use crate::session::Liveness;
 use crate::session::session::{Holder, Session, Status};
 use crate::session::token::Token;
@@ -275,6 +277,8 @@ pub fn thread_row(seen: &threads::Seen) -> doc::ThreadRow {
         ready: seen.ready,
         state: match seen.state() {
             threads::State::Ready => doc::ThreadState::Ready,
+            threads::State::Blocked => doc::ThreadState::Blocked,
+            threads::State::Promoted => doc::ThreadState::Promoted,
             threads::State::Active => doc::ThreadState::Active,
             threads::State::Merged => doc::ThreadState::Merged,
             threads::State::Abandoned => doc::ThreadState::Abandoned,
@@ -317,6 +321,80 @@ fn capture_row(commit: &Commit) -> doc::CaptureRow {
         agent: trailers.agent,
         confidence: trailers.confidence,
         author_time: rfc3339(chrono::DateTime::from_timestamp(commit.author_time, 0).unwrap_or_default()),
+    }
+}
+
+/// What landed and what did not.
+#[must_use]
+pub fn land(report: &land::Report) -> doc::Land {
+    let landed = |landed: &land::LandedThread| doc::LandedThread {
+        thread: landed.thread.to_string(),
+        tip: landed.tip.to_string(),
+        commit: landed.commit.to_string(),
+        target: landed.target.clone(),
+        already: landed.already,
+        sessions: landed.sessions.clone(),
+    };
+    let blocked = |blocked: &land::BlockedThread| doc::BlockedThread {
+        thread: blocked.thread.to_string(),
+        reason: blocked.reason.clone(),
+        conflicts: blocked.conflicts.iter().map(|path| quoted_path(path)).collect(),
+    };
+    let pushed = |(target, remote): &(String, String)| doc::PushedBranch {
+        target: target.clone(),
+        remote: remote.clone(),
+    };
+    doc::Land {
+        landed: report.landed.iter().map(landed).collect(),
+        blocked: report.blocked.iter().map(blocked).collect(),
+        skipped: report.skipped.iter().map(ToString::to_string).collect(),
+        pushed: report.pushed.iter().map(pushed).collect(),
+    }
+}
+
+/// A dropped thread.
+#[must_use]
+pub fn dropped(dropped: &Dropped) -> doc::Dropped {
+    let (thread, kept_as) = (&dropped.thread, &dropped.kept_as);
+    doc::Dropped {
+        thread: thread.to_string(),
+        tip: dropped.tip.to_string(),
+        kept_as: kept_as.clone(),
+        worktree_kept_as: dropped.worktree_kept_as.clone(),
+        worktree: dropped.worktree.as_deref().map(shown_path),
+        restore: format!("git heddle agent reserve --thread {thread} --anchor {kept_as}"),
+    }
+}
+
+/// A promoted thread.
+#[must_use]
+pub fn promoted(promoted: &Promoted) -> doc::Promoted {
+    doc::Promoted {
+        thread: promoted.thread.to_string(),
+        branch: promoted.branch.clone(),
+        commit: promoted.commit.to_string(),
+        changed: promoted.changed,
+    }
+}
+
+/// What was collected.
+#[must_use]
+pub fn gc(report: &gc::Report, dry_run: bool) -> doc::Gc {
+    let collected = |collected: &gc::Collected| doc::Collected {
+        kind: match collected.kind {
+            gc::Kind::Session => doc::CollectedKind::Session,
+            gc::Kind::Log => doc::CollectedKind::Log,
+            gc::Kind::Thread => doc::CollectedKind::Thread,
+            gc::Kind::Dropped => doc::CollectedKind::Dropped,
+            gc::Kind::Worktree => doc::CollectedKind::Worktree,
+            gc::Kind::Events => doc::CollectedKind::Events,
+        },
+        name: collected.name.clone(),
+    };
+    doc::Gc {
+        dry_run,
+        collected: report.collected.iter().map(collected).collect(),
+        kept: report.kept.clone(),
     }
 }
 

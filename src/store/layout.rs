@@ -98,6 +98,12 @@ impl Layout {
         self.root.join("locks/%worktrees.lock")
     }
 
+    /// Serialises landings.
+    #[must_use]
+    pub fn land_lock(&self) -> PathBuf {
+        self.root.join("locks/%land.lock")
+    }
+
     /// The log of the setup command of a session's worktree.
     #[must_use]
     pub fn setup_log(&self, id: &SessionId) -> PathBuf {

@@ -138,6 +138,11 @@ impl<'a> OwnedThread<'a> {
         drop(tip);
         let event = moved.or_else(|error| self.nothing_moved(error))?;
         self.touch(|_| {});
+        // What kept it from landing has been looked at: it is tried again.
+        if let Some(record) = self.thread.record.as_ref().filter(|record| record.blocked.is_some()) {
+            let record = ThreadRecord { blocked: None, ..record.clone() };
+            let _ = record.write(&context.layout, context.durability());
+        }
         if context.registry.write(&self.session).is_ok() {
             self.thread.tell(&event);
             let _ = self.thread.settle();

@@ -23,6 +23,10 @@ pub struct ThreadRecord {
     pub owner: Option<SessionId>,
     /// The branch that the thread is meant to land on, as given.
     pub target: Option<String>,
+    /// The branch that HEAD was on at the last reserve, as a full ref name: where the thread
+    /// is meant to land if nobody says otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head_branch: Option<String>,
     /// The landing that was begun last and not finished.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub landing: Option<Landing>,
@@ -93,12 +97,29 @@ impl ThreadRecord {
             generation,
             owner: Some(owner),
             target: None,
+            head_branch: None,
             landing: None,
             landed: None,
             blocked: None,
             promoted: None,
             extra: Map::new(),
         }
+    }
+
+    /// All records that can be read.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] if the folder cannot be read.
+    pub fn all(layout: &Layout) -> Result<Vec<Self>, StoreError> {
+        let folder = layout.threads();
+        let entries = match std::fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(StoreError::io("read", &folder)(error)),
+        };
+        let paths = entries.flatten().map(|entry| entry.path());
+        let records = paths.filter(|path| path.extension().is_some_and(|end| end == "json"));
+        Ok(records.filter_map(|path| atomic_file::read_record(WHAT, &path, VERSION).ok()?).collect())
     }
 
     /// Reads the record of `thread`.

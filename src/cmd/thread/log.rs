@@ -1,0 +1,27 @@
+//! `git heddle thread log`: hands over to `git log` with the right range.
+
+use std::ffi::OsString;
+
+use crate::cmd::ground::Ground;
+use crate::error::Error;
+use crate::names::ThreadName;
+use crate::ops::threads::{Look, hand_over};
+
+/// The arguments of `thread log`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The thread
+    #[arg(value_name = "THREAD")]
+    pub thread: String,
+    /// More options for 'git log'
+    #[arg(value_name = "OPTION", last = true)]
+    pub options: Vec<OsString>,
+}
+
+/// Runs `git log`, whose pager, colours and exit code are the user's.
+///
+/// # Errors
+/// As [`hand_over`].
+pub fn run(args: &Args, ground: &mut Ground<'_>) -> Result<u8, Error> {
+    hand_over(ground.context, &ThreadName::parse(&args.thread)?, Look::Log, &args.options)
+}

@@ -1,0 +1,278 @@
+//! Putting a thread's work on its target: the merge in memory, the commit, the move of the
+//! target.
+//!
+//! The target is moved by the user's own git, so that their hooks see it, and only from the
+//! commit that the merge was made for. Where the branch is checked out, `git merge --ff-only`
+//! moves files, index and branch together: it holds `index.lock` throughout and moves the
+//! branch last and by its old value, so that neither a `git commit` at the same moment nor a
+//! crash leaves a branch whose checkout would take the landed work back.
+
+use std::path::{Path, PathBuf};
+
+use super::merge::{conflicted_paths, oid};
+use super::program::Program;
+use super::refs::{Change, Expected};
+use super::worktree::Linked;
+use super::{GitError, Repo};
+use crate::names::{CommitId, TreeId};
+
+/// A merge in memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Merged {
+    /// It merges to this tree.
+    Clean(TreeId),
+    /// It conflicts, in these paths as far as Git names them.
+    Conflicts(Vec<Vec<u8>>),
+}
+
+/// How the target's move ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Moved {
+    /// It is at the new commit.
+    Yes,
+    /// It was not where the merge was made for.
+    Elsewhere,
+    /// Somebody holds a lock.
+    Locked(String),
+}
+
+/// A checkout of a branch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkout {
+    /// Its top folder.
+    pub path: PathBuf,
+    /// Its Git directory.
+    git_dir: PathBuf,
+}
+
+impl Repo {
+    /// Merges `theirs` into `ours` without touching a checkout; `base` stands for their merge
+    /// base where it is given. What is written are objects.
+    ///
+    /// # Errors
+    /// [`GitError::Program`] for anything but a conflict.
+    pub fn merge_trees(
+        &self,
+        base: Option<&CommitId>,
+        ours: &CommitId,
+        theirs: &CommitId,
+    ) -> Result<Merged, GitError> {
+        // Both are looked up first: to Git a name that it does not know is a conflict too.
+        for commit in [ours, theirs] {
+            self.raw().find_commit(oid(commit)?)?;
+        }
+        let attributes = format!("--attr-source={ours}");
+        let mut args = vec![attributes, "merge-tree".to_owned(), "--write-tree".to_owned()];
+        args.extend(["--name-only", "-z", "--no-messages"].map(str::to_owned));
+        args.extend(base.map(|base| format!("--merge-base={base}")));
+        args.extend([ours.as_str().to_owned(), theirs.as_str().to_owned()]);
+        let mut command = self.program().command(args);
+        let output = Program::output(&mut command, None)?;
+        match output.status.code() {
+            Some(0) => {
+                let tree = output.stdout.split(|byte| *byte == 0).next().unwrap_or_default();
+                let tree = String::from_utf8_lossy(tree);
+                TreeId::parse(tree.trim()).map(Merged::Clean).map_err(|_| Program::failure(&command, &output))
+            }
+            Some(1) => Ok(Merged::Conflicts(conflicted_paths(&output.stdout))),
+            _ => Err(Program::failure(&command, &output)),
+        }
+    }
+
+    /// Where the branch is checked out; a bare repository's own HEAD is no checkout.
+    ///
+    /// # Errors
+    /// [`GitError::Program`]; [`GitError::Unusable`] if a rebase or a bisect in some worktree
+    /// is about to move it.
+    pub fn checkout_of(&self, branch: &str) -> Result<Option<Checkout>, GitError> {
+        let short = branch.strip_prefix("refs/heads/").unwrap_or(branch);
+        let main = self.common_dir().to_owned();
+        let linked = self.linked_worktrees();
+        let folders = linked.iter().map(|linked| (linked.git_dir.clone(), Some(linked)));
+        for (git_dir, linked) in std::iter::once((main, None)).chain(folders) {
+            for name in ["rebase-merge/head-name", "rebase-apply/head-name", "BISECT_START"] {
+                let text = std::fs::read_to_string(git_dir.join(name)).unwrap_or_default();
+                if text.trim() == branch || (name == "BISECT_START" && text.trim() == short) {
+                    let place = linked.map_or(git_dir.as_path(), |linked: &Linked| linked.path.as_path());
+                    return Err(GitError::Unusable {
+                        path: place.to_owned(),
+                        reason: format!("branch '{short}' is being rebased or bisected there"),
+                    });
+                }
+            }
+        }
+        let Some(path) = self.checked_out_at(branch)? else { return Ok(None) };
+        let there = git2::Repository::open(&path).ok().filter(|there| there.workdir().is_some());
+        Ok(there.map(|there| Checkout { git_dir: there.path().to_owned(), path }))
+    }
+
+    /// The tracked files of a checkout that are changed or staged.
+    ///
+    /// # Errors
+    /// [`GitError::Program`].
+    pub fn changed_in(&self, checkout: &Checkout) -> Result<Vec<String>, GitError> {
+        let mut command = checkout.program(false).command(["--no-optional-locks", "status"]);
+        command.args(["--porcelain", "-z", "--untracked-files=no"]);
+        Ok(super::worktree::paths_of_status(&Program::run(&mut command, None)?))
+    }
+
+    /// Moves the branch `target` from `old` to `new`, which contains it, and its checkout along.
+    ///
+    /// # Errors
+    /// [`GitError::Program`] in Git's words, such as those of a hook that refuses, or of
+    /// untracked files that are in the way.
+    pub fn move_target(
+        &self,
+        target: &str,
+        checkout: Option<&Checkout>,
+        old: &CommitId,
+        new: &CommitId,
+        why: &str,
+    ) -> Result<Moved, GitError> {
+        let moved = match checkout {
+            None => {
+                let from = Expected::Exactly(old.clone());
+                let change = Change { name: target.to_owned(), from, to: Some(new.clone()) };
+                self.change_refs(&[change], why)
+            }
+            Some(checkout) => checkout.forward(self.is_durable(), new, why),
+        };
+        let Err(error) = moved else {
+            // A switch to another branch just before: Git moved that one, or nothing.
+            let reached = self
+                .read_ref(target)?
+                .is_some_and(|now| now == *new || self.descends_from(&now, new).unwrap_or(false));
+            return Ok(if reached { Moved::Yes } else { Moved::Elsewhere });
+        };
+        if self.read_ref(target)?.as_ref() != Some(old) {
+            return Ok(Moved::Elsewhere);
+        }
+        match error {
+            GitError::Program { stderr, .. } if stderr.contains(".lock") => Ok(Moved::Locked(stderr)),
+            error => Err(error),
+        }
+    }
+
+    /// Whether the commit `ancestor` is `commit` or comes before it.
+    ///
+    /// # Errors
+    /// [`GitError::Library`].
+    pub fn contains(&self, commit: &CommitId, ancestor: &CommitId) -> Result<bool, GitError> {
+        Ok(commit == ancestor || self.descends_from(commit, ancestor)?)
+    }
+
+    /// When the ref `name` was last moved, by its reflog, in seconds since 1970; 0 where that
+    /// is not known.
+    #[must_use]
+    pub fn moved_at(&self, name: &str) -> i64 {
+        let log = self.raw().reflog(name).ok();
+        let last = log.as_ref().and_then(|log| log.get(0)).map(|entry| entry.committer().when().seconds());
+        last.unwrap_or(0)
+    }
+
+    /// Pushes the branch `target` to `remote`, by the user's own git; what it said.
+    ///
+    /// # Errors
+    /// [`GitError::Program`] in Git's words.
+    pub fn push(&self, remote: &str, target: &str) -> Result<(), GitError> {
+        let spec = format!("{target}:{target}");
+        let mut command = self.program().command(["push", "--porcelain", "--end-of-options", remote, &spec]);
+        Program::run(&mut command, None).map(drop)
+    }
+
+    /// The remote that the branch `target` is pushed to.
+    ///
+    /// # Errors
+    /// [`GitError::Library`].
+    pub fn remote_of(&self, target: &str) -> Result<String, GitError> {
+        let short = target.strip_prefix("refs/heads/").unwrap_or(target);
+        let config = self.config()?;
+        for key in [
+            format!("branch.{short}.pushRemote"),
+            "remote.pushDefault".to_owned(),
+            format!("branch.{short}.remote"),
+        ] {
+            if let Some(value) = config.get(&key)? {
+                return Ok(value.text);
+            }
+        }
+        Ok("origin".to_owned())
+    }
+}
+
+impl Checkout {
+    fn program(&self, durable: bool) -> Program {
+        Program::new(&self.git_dir, Some(&self.path), durable)
+    }
+
+    /// Fast-forwards what is checked out to `new`.
+    fn forward(&self, durable: bool, new: &CommitId, why: &str) -> Result<(), GitError> {
+        let mut command = self.program(durable).command(["merge", "--quiet", "--ff-only", "--no-stat"]);
+        command.args(["--no-autostash", new.as_str()]);
+        command.env("GIT_REFLOG_ACTION", why);
+        Program::run(&mut command, None).map(drop)
+    }
+}
+
+/// A worktree to check merged results in: made once, moved from result to result, so that what
+/// Git ignores (a build's output) serves the next one too.
+pub struct Scratch<'repo> {
+    repo: &'repo Repo,
+    folder: PathBuf,
+}
+
+/// Scratch worktrees have ids that begin so.
+const SCRATCH: &str = "heddle-land-";
+
+impl<'repo> Scratch<'repo> {
+    /// Makes one, after removing what dead processes left. One landing at a time: under its
+    /// lock.
+    ///
+    /// # Errors
+    /// [`GitError::Program`].
+    pub fn make(repo: &'repo Repo, commit: &CommitId) -> Result<Self, GitError> {
+        for linked in repo.linked_worktrees() {
+            if linked.id.starts_with(SCRATCH) && linked.path.starts_with(repo.common_dir()) {
+                remove(repo, &linked.path);
+            }
+        }
+        let folder = repo.common_dir().join("heddle").join(format!("{SCRATCH}{}", std::process::id()));
+        let mut command = repo.program().command(["worktree", "add", "--quiet", "--detach", "--force", "--"]);
+        command.arg(&folder).arg(commit.as_str());
+        Program::run(&mut command, None)?;
+        Ok(Self { repo, folder })
+    }
+
+    /// Its top folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Brings it to `commit`, without what the last checks left, but for ignored files.
+    ///
+    /// # Errors
+    /// [`GitError::Program`].
+    pub fn go_to(&self, commit: &CommitId) -> Result<(), GitError> {
+        let git = self.repo.program_in(&self.folder);
+        Program::run(
+            &mut git.command(["checkout", "--quiet", "--force", "--detach", commit.as_str()]),
+            None,
+        )?;
+        Program::run(&mut git.command(["clean", "-ffdq"]), None).map(drop)
+    }
+}
+
+impl Drop for Scratch<'_> {
+    fn drop(&mut self) {
+        remove(self.repo, &self.folder);
+    }
+}
+
+/// Removes a scratch worktree; what cannot be removed is for the next landing.
+fn remove(repo: &Repo, folder: &Path) {
+    let git = Program::new(repo.common_dir(), None, false);
+    let mut command = git.command(["worktree", "remove", "--force", "--force", "--"]);
+    command.arg(folder);
+    let _ = Program::run(&mut command, None);
+}

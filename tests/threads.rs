@@ -1,0 +1,236 @@
+//! What people do with threads: look, make branches, give up, clean up.
+
+#[expect(dead_code, reason = "the sandbox serves other tests too")]
+mod support;
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+use support::{Sandbox, assert_same, snapshot_of, text};
+
+/// A thread with a worktree and one capture; its session and the worktree.
+#[track_caller]
+fn captured(sandbox: &Sandbox, thread: &str) -> (String, PathBuf) {
+    let reserved = sandbox.reserve(thread, &["--worktree", "--resume"]);
+    let (session, path) = (text(&reserved, "session_id"), PathBuf::from(text(&reserved, "path")));
+    fs::write(path.join(thread.replace('/', "-")), "work\n").expect("write");
+    let message = format!("work on {thread}");
+    sandbox.heddle_in(&path, &["agent", "capture", "--session", &session, "-m", &message]).exits(0);
+    (session, path)
+}
+
+fn release(sandbox: &Sandbox, session: &str) {
+    sandbox.heddle(&["agent", "release", "--session", session]).exits(0);
+}
+
+fn tip(sandbox: &Sandbox, thread: &str) -> String {
+    sandbox.git(&["rev-parse", &format!("refs/heddle/threads/{thread}")])
+}
+
+/// Lets everything that was ever written be a year old.
+fn age(sandbox: &Sandbox) {
+    for folder in ["heddle", "logs", "worktrees"] {
+        let folder = sandbox.root().join(".git").join(folder);
+        let args = [folder.to_str().expect("UTF-8"), "-exec", "touch", "-d", "1 year ago", "{}", "+"];
+        sandbox.program("find", sandbox.home(), &args).status().expect("find");
+    }
+}
+
+fn gc(sandbox: &Sandbox, args: &[&str]) -> Vec<(String, String)> {
+    let document = sandbox.heddle(&[&["--json", "gc"], args].concat()).exits(0).json();
+    let rows = document["collected"].as_array().expect("array");
+    rows.iter().map(|row| (text(row, "kind"), text(row, "name"))).collect()
+}
+
+#[test]
+fn log_and_diff_are_gits_own_with_the_right_range() {
+    let sandbox = Sandbox::new();
+    let (session, _) = captured(&sandbox, "fix/login");
+    sandbox.commit("meanwhile");
+    let log = sandbox.heddle(&["thread", "log", "fix/login", "--", "--format=%s"]).exits(0);
+    assert_eq!(log.stdout, "work on fix/login\n");
+    let diff = sandbox.heddle(&["thread", "diff", "fix/login", "--", "--name-status"]).exits(0);
+    assert_eq!(diff.stdout, "A\tfix-login\n");
+    assert_eq!(sandbox.heddle(&["thread", "diff", "fix/login", "--", "--quiet"]).code, 1);
+    sandbox.heddle(&["thread", "log", "none"]).exits(1);
+    release(&sandbox, &session);
+    let below = sandbox.root().join("below");
+    fs::create_dir(&below).expect("folder");
+    let log = sandbox.heddle_in(&below, &["thread", "log", "fix/login", "--", "--format=%s"]).exits(0);
+    assert_eq!(log.stdout, "work on fix/login\n");
+}
+
+#[test]
+fn promote_makes_a_branch_and_moves_it_only_forward() {
+    let sandbox = Sandbox::new();
+    let (session, path) = captured(&sandbox, "fix/login");
+    let first = tip(&sandbox, "fix/login");
+    // The owner, or a person by force; nobody else.
+    let refused = sandbox.refused(3, &["thread", "promote", "fix/login"]);
+    assert!(refused.stderr.contains("is reserved by session"), "{refused:?}");
+    let promote = ["--json", "thread", "promote", "fix/login", "--session", &session];
+    let done = sandbox.heddle(&promote).exits(0).json();
+    assert_eq!((&done["branch"], &done["changed"]), (&json!("refs/heads/fix/login"), &json!(true)));
+    assert_eq!(sandbox.git(&["rev-parse", "refs/heads/fix/login"]), first);
+    assert_eq!(sandbox.heddle(&promote).exits(0).json()["changed"], false);
+
+    fs::write(path.join("more"), "more\n").expect("write");
+    sandbox.heddle_in(&path, &["agent", "capture", "--session", &session, "-m", "more"]).exits(0);
+    sandbox.heddle(&promote).exits(0);
+    assert_eq!(sandbox.git(&["rev-parse", "refs/heads/fix/login"]), tip(&sandbox, "fix/login"));
+    release(&sandbox, &session);
+    assert_eq!(sandbox.heddle(&["thread", "show", "fix/login", "--json"]).json()["state"], "promoted");
+
+    sandbox.git(&["branch", "elsewhere", "main"]);
+    sandbox.git(&["commit", "--quiet", "--allow-empty", "--message", "aside"]);
+    sandbox.git(&["branch", "--force", "elsewhere", "main"]);
+    let refused = sandbox.refused(1, &["thread", "promote", "fix/login", "--branch=elsewhere"]);
+    assert!(refused.stderr.contains("does not contain"), "{refused:?}");
+    let refused = sandbox.refused(1, &["thread", "promote", "fix/login", "--branch=main"]);
+    assert!(refused.stderr.contains("checked out"), "{refused:?}");
+    sandbox.refused(2, &["thread", "promote", "fix/login", "--branch=a..b"]);
+    sandbox.refused(1, &["thread", "promote", "none"]);
+}
+
+#[test]
+fn a_person_ends_the_owner_by_force_and_its_work_stays() {
+    let sandbox = Sandbox::new();
+    let (session, path) = captured(&sandbox, "t");
+    sandbox.heddle(&["thread", "promote", "t", "--force"]).exits(0);
+    let shown = sandbox.heddle(&["agent", "show", &session]).exits(0).json();
+    assert_eq!(shown["status"], "abandoned");
+    let late = sandbox.heddle_in(&path, &["agent", "capture", "--session", &session, "-m", "x"]);
+    assert_eq!(late.code, 5, "{late:?}");
+}
+
+#[test]
+fn drop_refuses_whatever_would_be_lost_and_lists_it() {
+    let sandbox = Sandbox::new();
+    let (session, path) = captured(&sandbox, "t");
+    sandbox.refused(1, &["thread", "drop", "none"]);
+    let refused = sandbox.refused(1, &["thread", "drop", "t"]);
+    assert!(refused.stderr.contains("(work on t)"), "{refused:?}");
+    sandbox.git(&["branch", "keep", &tip(&sandbox, "t")]);
+    sandbox.refused(3, &["thread", "drop", "t"]);
+    fs::write(path.join("loose"), "loose\n").expect("write");
+    release(&sandbox, &session);
+    let before = snapshot_of(sandbox.home());
+    let refused = sandbox.heddle(&["thread", "drop", "t"]).exits(1);
+    assert!(refused.stderr.contains("uncommitted changes in loose"), "{refused:?}");
+    assert_same(&before, &snapshot_of(sandbox.home()));
+
+    fs::remove_file(path.join("loose")).expect("file");
+    let done = sandbox.heddle(&["--json", "thread", "drop", "t"]).exits(0).json();
+    assert!(!path.exists() && done["worktree"].is_string(), "{done}");
+    assert_eq!(sandbox.git(&["for-each-ref", "refs/heddle/threads", "refs/heddle/ready"]), "");
+    assert_eq!(done["kept_as"], "refs/heddle/dropped/t/1");
+}
+
+#[test]
+fn a_forced_drop_prints_a_way_back_that_works() {
+    let sandbox = Sandbox::new();
+    let (session, path) = captured(&sandbox, "fix/login");
+    let tip = tip(&sandbox, "fix/login");
+    fs::write(path.join("loose"), "loose\n").expect("write");
+    let done = sandbox.heddle(&["--json", "thread", "drop", "fix/login", "--force"]).exits(0).json();
+    assert!(!path.exists(), "{done}");
+    let shown = sandbox.heddle(&["agent", "show", &session]).exits(0).json();
+    assert_eq!(shown["status"], "abandoned");
+    let kept = text(&done, "worktree_kept_as");
+    assert_eq!(sandbox.git(&["show", &format!("{kept}:loose")]), "loose");
+    let words: Vec<String> = text(&done, "restore").split(' ').skip(2).map(str::to_owned).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let back = sandbox.heddle(&words).exits(0).json();
+    assert_eq!((&back["anchor_state"], &back["generation"]), (&json!(tip), &json!(2)));
+    // Below a name that was dropped before, another can be dropped too.
+    release(&sandbox, &text(&back, "session_id"));
+    sandbox.heddle(&["thread", "drop", "fix/login", "--force"]).exits(0);
+    sandbox.reserve("fix/login/2", &[]);
+    sandbox.heddle(&["thread", "drop", "fix/login/2", "--force"]).exits(0);
+    assert_eq!(
+        sandbox.git(&["for-each-ref", "--format=%(refname)", "refs/heddle/dropped"]).lines().count(),
+        4
+    );
+    sandbox.git(&["fsck", "--strict"]);
+}
+
+#[test]
+fn drop_never_touches_a_folder_that_heddle_did_not_make() {
+    let sandbox = Sandbox::new();
+    sandbox.git(&["worktree", "add", "--quiet", "--detach", "../mine"]);
+    let mine = sandbox.home().join("mine");
+    let reserved = sandbox.heddle_in(&mine, &["agent", "reserve", "--thread", "t"]).exits(0).json();
+    let session = text(&reserved, "session_id");
+    fs::write(mine.join("new"), "new\n").expect("write");
+    sandbox.heddle_in(&mine, &["agent", "capture", "--session", &session, "-m", "x"]).exits(0);
+    sandbox.heddle(&["thread", "drop", "t", "--force"]).exits(0);
+    assert!(mine.join("new").exists() && sandbox.root().join("first").exists());
+}
+
+#[test]
+fn gc_removes_only_what_nobody_needs_and_only_after_its_time() {
+    let sandbox = Sandbox::new();
+    let (live, live_path) = captured(&sandbox, "live");
+    let (landed, _) = captured(&sandbox, "landed");
+    let (left, left_path) = captured(&sandbox, "left");
+    let (dirty, dirty_path) = captured(&sandbox, "dirty");
+    let (open, _) = captured(&sandbox, "open");
+    captured(&sandbox, "dropped");
+    sandbox.heddle(&["agent", "ready", "--session", &landed, "--no-capture"]).exits(0);
+    sandbox.heddle(&["thread", "land", "landed"]).exits(0);
+    sandbox.heddle(&["thread", "drop", "dropped", "--force"]).exits(0);
+    // A worktree that its session could not take along, and one with work in it.
+    let mut child =
+        sandbox.program("sleep", &left_path, &["600"]).stdout(Stdio::null()).spawn().expect("sleep");
+    release(&sandbox, &left);
+    child.kill().expect("killed");
+    child.wait().expect("gone");
+    fs::write(dirty_path.join("loose"), "loose\n").expect("write");
+    release(&sandbox, &dirty);
+    release(&sandbox, &open);
+
+    assert_eq!(gc(&sandbox, &[]), []);
+    age(&sandbox);
+    let before = snapshot_of(sandbox.home());
+    let foreseen = gc(&sandbox, &["--dry-run"]);
+    assert_same(&before, &snapshot_of(sandbox.home()));
+    let document = sandbox.heddle(&["--json", "gc"]).exits(0);
+    assert!(document.stderr.contains("uncommitted changes in loose"), "{document:?}");
+    let rows = document.json()["collected"].as_array().expect("array").clone();
+    let done: Vec<(String, String)> = rows.iter().map(|row| (text(row, "kind"), text(row, "name"))).collect();
+    assert_eq!(done, foreseen);
+    let has = |kind: &str, name: &str| done.iter().any(|(k, n)| k == kind && n.ends_with(name));
+    assert!(has("thread", "landed") && has("dropped", "dropped/dropped/1"), "{done:?}");
+    assert!(has("worktree", "/left") && !has("worktree", "/dirty"), "{done:?}");
+    for session in [&landed, &left, &dirty, &open] {
+        assert!(has("session", session), "{done:?}");
+    }
+    assert!(!left_path.exists() && dirty_path.exists() && live_path.exists());
+    let threads = sandbox.git(&["for-each-ref", "--format=%(refname:lstrip=3)", "refs/heddle/threads"]);
+    assert_eq!(threads.lines().collect::<Vec<_>>(), ["dirty", "left", "live", "open"]);
+    sandbox.heddle(&["agent", "heartbeat", "--session", &live]).exits(0);
+    // A tombstone keeps the generation.
+    assert_eq!(sandbox.reserve("dropped", &[])["generation"], 2);
+    sandbox.git(&["fsck", "--strict"]);
+}
+
+#[test]
+fn old_events_go_in_two_steps_and_none_is_lost_on_the_way() {
+    let sandbox = Sandbox::new();
+    let log = sandbox.state("events.jsonl");
+    sandbox.reserve("a", &[]);
+    let old = fs::read_to_string(&log).expect("log").replace("\"at\":\"20", "\"at\":\"19");
+    fs::write(&log, old).expect("log");
+    gc(&sandbox, &[]);
+    sandbox.reserve("b", &[]);
+    let events = sandbox.heddle(&["log", "--json"]).exits(0).json();
+    let threads: Vec<&Value> =
+        events.as_array().expect("array").iter().map(|event| &event["thread"]).collect();
+    assert_eq!(threads, ["a", "b"]);
+    age(&sandbox);
+    assert_eq!(gc(&sandbox, &[]).iter().filter(|(kind, _)| kind == "events").count(), 1);
+    let events = sandbox.heddle(&["log", "--json"]).exits(0).json();
+    assert_eq!(events.as_array().expect("array").len(), 1);
+}
