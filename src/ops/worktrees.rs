@@ -146,6 +146,8 @@ pub fn foresee(
     resume: bool,
 ) -> Result<(), Error> {
     let path = place(context, thread, asked)?;
+    // Otherwise one that is just being added or removed would look like somebody else's.
+    let _serial = serial(context)?;
     for (linked, binding) in made_for(context, thread)? {
         if asked.is_some() && linked.path != path {
             continue;
