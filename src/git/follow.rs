@@ -7,7 +7,7 @@
 //! Between the ref and HEAD, or between HEAD and index: the next capture in this worktree
 //! comes here again, also if it finds nothing to capture, and moves what was left. Git's
 //! locks that the dead process held are known by their inode, which its scratch folder has
-//! too ([`unlock_after`]), and removed with that folder; any other lock is somebody else's.
+//! too (`unlock_after`), and removed with that folder; any other lock is somebody else's.
 //!
 //! # If another does the same now
 //! HEAD is compared and swapped under Git's own lock; the index is replaced under its

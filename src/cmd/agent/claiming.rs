@@ -32,7 +32,7 @@ pub struct Claiming {
     #[arg(long, value_name = "DURATION", value_parser = positive_duration)]
     pub ttl: Option<Duration>,
     /// Make a linked worktree at the thread's tip and bind the session to it [default place:
-    /// heddle.worktreeDir, else <repo>.heddle beside the repository]
+    /// heddle.worktreeDir, else beside the repository]
     #[arg(long, value_name = "PATH", num_args = 0..=1, require_equals = true)]
     pub worktree: Option<Option<PathBuf>>,
     /// The branch that the thread is meant to land on [default: heddle.target, else the
