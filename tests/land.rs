@@ -68,6 +68,17 @@ fn a_ready_thread_is_fast_forwarded_and_everything_follows() {
 }
 
 #[test]
+fn a_new_owner_who_has_yet_to_begin_is_not_ended_by_the_work_of_the_last() {
+    let sandbox = Sandbox::new();
+    let first = ready(&sandbox, "a", "file", "a\n");
+    sandbox.heddle(&["agent", "release", "--session", &first]).exits(0);
+    let next = text(&sandbox.reserve("a", &["--worktree", "--resume"]), "session_id");
+    land(&sandbox, 0, &["--all-ready"]);
+    assert_eq!((status(&sandbox, &first).as_str(), status(&sandbox, &next).as_str()), ("merged", "active"));
+    sandbox.heddle(&["agent", "heartbeat", "--session", &next]).exits(0);
+}
+
+#[test]
 fn what_is_not_ready_is_blocked_unless_forced() {
     let sandbox = Sandbox::new();
     let session = captured(&sandbox, "a", "file", "a\n");

@@ -32,6 +32,7 @@ use crate::names::{CommitId, READY, SessionId, ThreadName};
 use crate::session::session::Status;
 use crate::store::events::{self, Event};
 use crate::store::lock::{FileLock, Terms};
+use crate::thread::locked::Owner;
 use crate::thread::owned::rfc3339;
 use crate::thread::record::{Blocked, Landed, Landing};
 use crate::thread::{LockedThread, ThreadRecord};
@@ -294,7 +295,9 @@ fn land_one<'a>(
                 return block(context, thread, &standing, reason, Vec::new()).map(Outcome::Blocked);
             }
         }
+        let listing = worktrees::serial(context)?;
         let checkout = context.repo.checkout_of(&standing.target)?;
+        drop(listing);
         refuse_changes(context, &standing.target, checkout.as_ref())?;
         if !intend(context, thread, &standing, &made)? {
             // It moved since it was looked at.
@@ -445,7 +448,10 @@ fn failed_check<'a>(
 ) -> Result<Option<String>, Error> {
     let scratch = match scratch {
         Some(scratch) => scratch,
-        None => scratch.insert(Scratch::make(context.repo, made)?),
+        None => {
+            let _serial = worktrees::serial(context)?;
+            scratch.insert(Scratch::make(context.repo, made)?)
+        }
     };
     scratch.go_to(made)?;
     let log = |number| context.layout.logs().join(format!("land-{}-{number}.log", thread.key()));
@@ -523,7 +529,11 @@ fn finish(
     let sessions = makers(context, standing)?;
     let mut locked = LockedThread::take(context, thread)?;
     let whole = locked.tip()?.as_ref() == Some(&standing.tip);
-    if let Some(owner) = locked.owner().filter(|_| whole) {
+    // Whoever has reserved the thread since and not moved it has yet to begin: what lands is
+    // the work of the owner before.
+    let made =
+        |owner: &Owner| owner.session.as_ref().is_some_and(|session| session.anchor_state != standing.tip);
+    if let Some(owner) = locked.owner().filter(|owner| whole && made(owner)) {
         locked.own(&owner.id)?.end(Status::Merged)?;
         locked = LockedThread::take(context, thread)?;
     }

@@ -43,7 +43,9 @@ pub fn promote(
     let branch = repo
         .branch_name(short)?
         .ok_or_else(|| Error::Usage { message: format!("'{short}' is not a valid branch name") })?;
+    let listing = super::worktrees::serial(context)?;
     let checked_out = repo.checked_out_at(&branch)?;
+    drop(listing);
     let locked = standing::take(context, thread, standing)?;
     let tip = locked.tip()?.ok_or_else(|| GitError::RefMoved {
         name: thread.tip_ref(),

@@ -188,7 +188,11 @@ fn check_free(context: &Context<'_>, path: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-fn serial(context: &Context<'_>) -> Result<FileLock, Error> {
+/// Keeps worktrees from being added or removed: Git cannot list them while one is half made.
+///
+/// # Errors
+/// [`crate::store::StoreError::Busy`].
+pub(super) fn serial(context: &Context<'_>) -> Result<FileLock, Error> {
     let terms = Terms {
         what: "the list of worktrees",
         command: context.command,
