@@ -436,3 +436,116 @@ fn ctrl_z_fg_and_ctrl_c_do_to_the_command_what_they_do_without_us() {
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert_eq!(last_status(&sandbox), "abandoned");
 }
+
+/// The processes that a python script prints the ends of, alone and under a runner.
+fn alone_and_run(sandbox: &Sandbox, script: &str) -> Vec<String> {
+    let ended = sandbox.run("python3", &["-c", script, BINARY]).ok();
+    ended.stdout.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn whatever_ends_the_command_the_runner_ends_like_it() {
+    let sandbox = Sandbox::new();
+    for signal in [Signal::SIGSEGV, Signal::SIGPIPE, Signal::SIGABRT, Signal::SIGHUP, Signal::SIGKILL] {
+        let output = start(&sandbox, &[], &format!("kill -{} $$", signal as i32)).wait_with_output();
+        assert_eq!(output.expect("ended").status.signal(), Some(signal as i32), "{signal}");
+    }
+    // One that has no name cannot be raised here, and is told as a shell tells it.
+    let ended = run(&sandbox, &[], "kill -40 $$");
+    assert_eq!(ended.code, Some(168), "{ended:?}");
+    assert_eq!(last_status(&sandbox), "abandoned");
+}
+
+#[test]
+fn a_parent_that_ignores_its_children_does_not_hide_how_the_command_ended() {
+    if !sandbox_has("python3") {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let script = "
+import os, signal, sys
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+args = [sys.argv[1], 'agent', 'run', '--thread', 't', '--worktree', '--', 'sh', '-c', 'echo left >left']
+os.execv(args[0], args)";
+    alone_and_run(&sandbox, script);
+    assert_eq!(last_status(&sandbox), "complete");
+    assert_eq!(sandbox.git(&["show", "refs/heddle/threads/t:left"]), "left");
+}
+
+#[test]
+fn a_command_that_is_stopped_and_continued_by_its_pid_does_not_leave_the_runner_stopped() {
+    let sandbox = Sandbox::new();
+    let mark = sandbox.path("begun");
+    let done = sandbox.path("done");
+    let line = format!("trap : USR1; : >{mark:?}; while ! [ -e {done:?} ]; do sleep 0.01; done; exit 3");
+    let runner = start(&sandbox, &[], &line);
+    let session = begun(&sandbox);
+    let command = pid(session["holder"]["pid"].as_u64().expect("a pid"));
+    kill(command, Signal::SIGSTOP).expect("sent");
+    assert!(eventually(LIMIT, || state(command) == Some('T')));
+    // A runner that still passes signals on has seen that, and has not stopped itself.
+    send(&runner, Signal::SIGUSR1);
+    let waits = || {
+        let status = fs::read_to_string(format!("/proc/{command}/status")).expect("status");
+        let pending = status.lines().find_map(|line| line.strip_prefix("ShdPnd:\t")).expect("pending");
+        u64::from_str_radix(pending, 16).expect("a set") & (1 << (Signal::SIGUSR1 as u32 - 1)) != 0
+    };
+    let passed_on = eventually(LIMIT, waits);
+    send(&runner, Signal::SIGCONT);
+    assert!(passed_on, "the runner has stopped");
+    kill(command, Signal::SIGCONT).expect("sent");
+    fs::write(&done, "").expect("written");
+    let ended = Ended::new(&runner.wait_with_output().expect("ended"));
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+}
+
+#[test]
+fn a_command_that_signals_its_process_group_is_signalled_once() {
+    if !sandbox_has("python3") {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    // The second signal goes to the runner alone, and so back to nobody: what it passed on of
+    // the first would have come before the wait ends.
+    let script = "
+import os, signal, subprocess, sys
+inner = '''
+import os, signal, subprocess, sys
+count = 0
+def handle(*_):
+    global count
+    count += 1
+signal.signal(signal.SIGUSR1, handle)
+os.kill(0, signal.SIGUSR1)
+os.kill(os.getppid(), signal.SIGUSR2)
+signal.sigtimedwait([signal.SIGUSR2], 0.3)
+print(count)
+'''
+os.setpgid(0, 0)
+signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+args = [sys.argv[1], 'agent', 'run', '--thread', 't', '--', sys.executable, '-c', inner]
+sys.stdout.write(subprocess.run(args, stdout=subprocess.PIPE, text=True).stdout)";
+    assert_eq!(alone_and_run(&sandbox, script), ["1"]);
+}
+
+#[test]
+fn a_terminal_that_is_hung_up_ends_the_command_of_a_runner_that_leads_the_session() {
+    if !sandbox_has("python3") {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let script = "
+import os, pty, sys
+pid, fd = pty.fork()
+if pid == 0:
+    args = [sys.argv[1], 'agent', 'run', '--thread', 't', '--', 'sh', '-c', 'echo be''gun; exec sleep 600']
+    os.execv(args[0], args)
+seen = b''
+while b'begun' not in seen:
+    seen += os.read(fd, 4096)
+os.close(fd)
+print(os.WTERMSIG(os.waitpid(pid, 0)[1]))";
+    assert_eq!(alone_and_run(&sandbox, script), [(Signal::SIGHUP as i32).to_string()]);
+    assert_eq!(last_status(&sandbox), "abandoned");
+}

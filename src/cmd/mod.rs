@@ -33,6 +33,7 @@ pub fn main(args: Vec<OsString>) -> u8 {
         }
         return code;
     }
+    job::keep_ends_of_children();
     let terminal = output::reaches_a_terminal();
     let mut out = Stdout::new(terminal);
     match cli::parse(args) {

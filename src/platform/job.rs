@@ -2,8 +2,9 @@
 //! its exit status.
 //!
 //! The command shares our process group, so what the terminal sends (Ctrl-C, Ctrl-Z, a
-//! change of size) reaches it without us; what a process sends to us is passed on. When it
-//! stops, we stop, so that the shell sees a stopped job; when we are continued, it is.
+//! change of size) reaches it without us; what a process sends to us is passed on. When the
+//! terminal or a shell stops it, we stop, so that the shell sees a stopped job; when we are
+//! continued, it is.
 //!
 //! No command ever runs unrecorded: what is started first is a *gate*, this very program,
 //! which waits at a pipe and then becomes the command (`exec`), so that pid and start time
@@ -16,12 +17,11 @@ use std::ffi::OsString;
 use std::io::{self, PipeWriter, Read as _, Write as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::process::{Command, ExitStatus};
+use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, raise};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, kill, raise, signal};
 use nix::unistd::Pid;
 
 use super::Watch;
@@ -49,13 +49,12 @@ impl How {
 /// A command that is about to run.
 #[derive(Debug)]
 pub struct Gate {
-    pid: Pid,
+    job: Job,
     writer: PipeWriter,
-    before: SigSet,
 }
 
 /// The signals that are passed on.
-const PASSED_ON: [Signal; 8] = [
+const PASSED_ON: [Signal; 9] = [
     Signal::SIGHUP,
     Signal::SIGINT,
     Signal::SIGQUIT,
@@ -64,6 +63,7 @@ const PASSED_ON: [Signal; 8] = [
     Signal::SIGUSR2,
     Signal::SIGTSTP,
     Signal::SIGCONT,
+    Signal::SIGWINCH,
 ];
 
 fn system(error: nix::errno::Errno) -> io::Error {
@@ -80,17 +80,20 @@ impl Gate {
         let mut blocked: SigSet = PASSED_ON.into_iter().collect();
         blocked.add(Signal::SIGCHLD);
         let before = blocked.thread_swap_mask(SigmaskHow::SIG_BLOCK).map_err(system)?;
-        let started = Self::spawn(command, prepare, &before);
-        started.map(|(pid, writer)| Self { pid, writer, before }).inspect_err(|_| {
+        let restore = || {
             let _ = before.thread_set_mask();
-        })
+        };
+        // All that may fail comes before the gate opens: a command that runs is attended to.
+        let signals = Signals::read().inspect_err(|_| restore())?;
+        let (child, writer) = Self::spawn(command, prepare, &before).inspect_err(|_| restore())?;
+        Ok(Self { job: Job { child, signals, before }, writer })
     }
 
     fn spawn(
         command: &[OsString],
         prepare: impl FnOnce(&mut Command),
         before: &SigSet,
-    ) -> io::Result<(Pid, PipeWriter)> {
+    ) -> io::Result<(Child, PipeWriter)> {
         let (reader, writer) = io::pipe()?;
         // Only this end is for the child, and the child closes it before it is the command.
         fcntl(&reader, FcntlArg::F_SETFD(FdFlag::empty())).map_err(system)?;
@@ -100,14 +103,13 @@ impl Gate {
         prepare(&mut gate);
         let child = gate.spawn()?;
         drop(OwnedFd::from(reader));
-        let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
-        Ok((Pid::from_raw(pid), writer))
+        Ok((child, writer))
     }
 
     /// The pid, which stays the command's.
     #[must_use]
     pub fn pid(&self) -> u32 {
-        self.pid.as_raw().unsigned_abs()
+        self.job.child.id()
     }
 
     /// Lets the command run.
@@ -115,17 +117,21 @@ impl Gate {
     /// # Errors
     /// When the gate is gone.
     pub fn open(self) -> io::Result<Job> {
-        let Self { pid, mut writer, before } = self;
-        writer.write_all(b"\n")?;
-        drop(writer);
-        Job::new(pid, before)
+        let Self { mut job, mut writer } = self;
+        match writer.write_all(b"\n") {
+            Ok(()) => Ok(job),
+            Err(error) => {
+                let _ = job.child.wait();
+                Err(error)
+            }
+        }
     }
 
     /// Closes the gate: the command never runs.
     pub fn close(self) {
-        drop(self.writer);
-        let _ = waitpid(self.pid, None);
-        let _ = self.before.thread_set_mask();
+        let Self { mut job, writer } = self;
+        drop(writer);
+        let _ = job.child.wait();
     }
 }
 
@@ -161,26 +167,82 @@ pub enum Happening {
     Look,
 }
 
-/// A running command.
+/// A running command. When it is dropped, signals do to us again what they did before.
 #[derive(Debug)]
 pub struct Job {
-    pid: Pid,
-    #[cfg(target_os = "linux")]
-    signals: nix::sys::signalfd::SignalFd,
+    child: Child,
+    signals: Signals,
     before: SigSet,
 }
 
-#[cfg(target_os = "linux")]
 impl Job {
-    fn new(pid: Pid, before: SigSet) -> io::Result<Self> {
+    /// Asks the command to end.
+    pub fn terminate(&self) {
+        let _ = kill(self.pid(), Signal::SIGTERM);
+    }
+
+    /// The command's; it is nobody else's until [`Self::ended`] has told its end.
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id().cast_signed())
+    }
+
+    /// How the command ended, if it did.
+    fn ended(&mut self) -> Option<How> {
+        match self.child.try_wait() {
+            Ok(status) => status.map(How::from),
+            // Nobody else waits for our children; should it be gone all the same, it has ended.
+            Err(_) => Some(How::Exited(1)),
+        }
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        // What the terminal sent to the command and to us is not to be ours alone now.
+        while self.signals.next().is_some() {}
+        let _ = self.before.thread_set_mask();
+    }
+}
+
+/// A signal that came.
+#[cfg(target_os = "linux")]
+#[derive(Debug)]
+struct Came {
+    signal: Signal,
+    by_kernel: bool,
+    from: Option<Pid>,
+}
+
+/// The signals that come while a command runs.
+#[cfg(target_os = "linux")]
+#[derive(Debug)]
+struct Signals(nix::sys::signalfd::SignalFd);
+
+#[cfg(target_os = "linux")]
+impl Signals {
+    fn read() -> io::Result<Self> {
         use nix::sys::signalfd::{SfdFlags, SignalFd};
         let mut read: SigSet = PASSED_ON.into_iter().collect();
         read.add(Signal::SIGCHLD);
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
-        let signals = SignalFd::with_flags(&read, flags).map_err(system)?;
-        Ok(Self { pid, signals, before })
+        SignalFd::with_flags(&read, flags).map(Self).map_err(system)
     }
 
+    /// The next that has come.
+    fn next(&mut self) -> Option<Came> {
+        while let Ok(Some(info)) = self.0.read_signal() {
+            if let Ok(signal) = Signal::try_from(info.ssi_signo.cast_signed()) {
+                let by_kernel = info.ssi_code == nix::libc::SI_KERNEL;
+                let from = (!by_kernel).then(|| Pid::from_raw(info.ssi_pid.cast_signed()));
+                return Some(Came { signal, by_kernel, from });
+            }
+        }
+        None
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Job {
     /// Waits until the command ends, until `watch` sees a change, at most for `limit`;
     /// passes signals on meanwhile.
     pub fn wait(&mut self, watch: Option<&Watch>, limit: Duration) -> Happening {
@@ -188,85 +250,116 @@ impl Job {
         use std::os::fd::AsFd as _;
         // A limit, and what ends the wait: the caller looks for itself, so that one which is
         // early or late does no harm.
-        if let Some(how) = self.pass_signals() {
+        if let Some(how) = self.look() {
             return Happening::Ended(how);
         }
-        let mut fds = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+        let mut fds = vec![PollFd::new(self.signals.0.as_fd(), PollFlags::POLLIN)];
         fds.extend(watch.map(|watch| PollFd::new(watch.as_fd(), PollFlags::POLLIN)));
         let _ = poll(&mut fds, PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX));
         if let Some(watch) = watch {
             watch.drain();
         }
-        self.pass_signals().map_or(Happening::Look, Happening::Ended)
+        self.look().map_or(Happening::Look, Happening::Ended)
     }
 
-    /// Passes on what came; how the command ended, if it did.
-    fn pass_signals(&mut self) -> Option<How> {
-        while let Ok(Some(info)) = self.signals.read_signal() {
-            let Ok(signal) = i32::try_from(info.ssi_signo)
-                .map_err(drop)
-                .and_then(|number| Signal::try_from(number).map_err(drop))
-            else {
-                continue;
-            };
-            // What the terminal sends (SI_KERNEL) the command gets itself.
-            let by_terminal = info.ssi_code == nix::libc::SI_KERNEL;
-            if signal != Signal::SIGCHLD && !by_terminal {
-                let _ = kill(self.pid, signal);
+    /// Passes on what came, and stops where the command was stopped; how it ended, if it did.
+    fn look(&mut self) -> Option<How> {
+        while let Some(came) = self.signals.next() {
+            if came.signal != Signal::SIGCHLD && self.is_to_pass(&came) {
+                let _ = kill(self.pid(), came.signal);
             }
         }
+        let ended = self.ended();
+        if ended.is_none() && self.was_stopped() {
+            // The shell waits for us, not for the command. Continued, we look for the signal
+            // that continued us and pass it on.
+            let _ = raise(Signal::SIGSTOP);
+            let _ = kill(self.pid(), Signal::SIGCONT);
+        }
+        ended
+    }
+
+    /// Whether the command has not got the signal already.
+    fn is_to_pass(&self, came: &Came) -> bool {
+        use nix::unistd::{getpid, getsid};
+        if came.by_kernel {
+            // What the terminal sends goes to the whole process group; only that it was hung up
+            // the kernel tells the leader of the session alone.
+            return matches!(came.signal, Signal::SIGHUP | Signal::SIGCONT)
+                && getsid(None).is_ok_and(|leader| leader == getpid());
+        }
+        // The command that signals its process group (`kill 0`) means itself and its own.
+        came.from != Some(self.pid())
+    }
+
+    /// Whether the command is stopped in a way that a shell is to see.
+    ///
+    /// That is what the terminal does, and where a shell does job control also SIGSTOP. Where
+    /// none does, whoever stopped the command alone will continue it alone, and would leave us
+    /// stopped.
+    fn was_stopped(&self) -> bool {
+        use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+        let flags = WaitPidFlag::WNOHANG | WaitPidFlag::WSTOPPED | WaitPidFlag::WCONTINUED;
+        let mut stopped = false;
         loop {
-            let flags = WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED;
-            match waitpid(self.pid, Some(flags)) {
-                Ok(WaitStatus::Exited(_, status)) => return Some(How::Exited(status)),
-                Ok(WaitStatus::Signaled(_, signal, _)) => return Some(How::Killed(signal as i32)),
-                Ok(WaitStatus::Stopped(..)) => {
-                    // The shell waits for us, not for the command. Continued, we look for
-                    // the signal that continued us and pass it on.
-                    let _ = raise(Signal::SIGSTOP);
-                    let _ = kill(self.pid, Signal::SIGCONT);
-                }
-                Err(nix::errno::Errno::EINTR) => {}
-                // Reaped by nobody else; should it be gone all the same, it has ended.
-                Err(_) => return Some(How::Exited(1)),
-                Ok(_) => return None,
-            }
+            stopped = match waitid(Id::Pid(self.pid()), flags) {
+                Ok(WaitStatus::Stopped(_, Signal::SIGSTOP)) => is_job(),
+                Ok(WaitStatus::Stopped(..)) => true,
+                Ok(WaitStatus::Continued(_)) => false,
+                _ => return stopped,
+            };
         }
+    }
+}
+
+/// Whether our parent does job control with us: it is in our session, and has put us into a
+/// process group of our own.
+#[cfg(target_os = "linux")]
+fn is_job() -> bool {
+    use nix::unistd::{getpgid, getpgrp, getppid, getsid};
+    let parent = getppid();
+    getsid(Some(parent)) == getsid(None) && getpgid(Some(parent)).is_ok_and(|group| group != getpgrp())
+}
+
+/// Fallback: signals are blocked meanwhile, and not read.
+#[cfg(not(target_os = "linux"))]
+#[derive(Debug)]
+struct Signals;
+
+#[cfg(not(target_os = "linux"))]
+impl Signals {
+    fn read() -> io::Result<Self> {
+        Ok(Self)
+    }
+
+    fn next(&mut self) -> Option<()> {
+        None
     }
 }
 
 #[cfg(not(target_os = "linux"))]
 impl Job {
-    fn new(pid: Pid, before: SigSet) -> io::Result<Self> {
-        let _ = before.thread_set_mask();
-        Ok(Self { pid, before })
-    }
-
     /// Waits a quarter of a second at most.
     pub fn wait(&mut self, _watch: Option<&Watch>, limit: Duration) -> Happening {
-        match waitpid(self.pid, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::Exited(_, status)) => Happening::Ended(How::Exited(status)),
-            Ok(WaitStatus::Signaled(_, signal, _)) => Happening::Ended(How::Killed(signal as i32)),
-            _ => {
-                std::thread::sleep(limit.min(Duration::from_millis(250)));
-                Happening::Look
-            }
+        if let Some(how) = self.ended() {
+            return Happening::Ended(how);
         }
+        std::thread::sleep(limit.min(Duration::from_millis(250)));
+        self.ended().map_or(Happening::Look, Happening::Ended)
     }
 }
 
-impl Job {
-    /// Asks the command to end.
-    pub fn terminate(&self) {
-        let _ = kill(self.pid, Signal::SIGTERM);
-    }
+/// Has the system keep how our children ended. A parent that ignores SIGCHLD hands that on,
+/// and then nobody could tell.
+pub fn keep_ends_of_children() {
+    by_default(Signal::SIGCHLD);
 }
 
-impl Drop for Job {
-    /// From here on signals do to us what they did before.
-    fn drop(&mut self) {
-        let _ = self.before.thread_set_mask();
-    }
+/// Has a signal do to this process what it does by default.
+#[expect(unsafe_code, reason = "a handler could be any function; the default is none")]
+fn by_default(number: Signal) {
+    // SAFETY: no handler is installed, so no code of ours runs in a signal's context.
+    let _ = unsafe { signal(number, SigHandler::SigDfl) };
 }
 
 /// Ends this process as the command ended: with its exit status, or of the signal that
@@ -280,6 +373,8 @@ pub fn end_like(how: How) -> u8 {
     // It is the command that dumped core, if anybody; ours says nothing.
     let _ = nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 0, 0);
     if let Ok(signal) = Signal::try_from(signal) {
+        // Rust ignores SIGPIPE and catches SIGSEGV.
+        by_default(signal);
         let mut set = SigSet::empty();
         set.add(signal);
         let _ = set.thread_unblock();
