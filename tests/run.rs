@@ -549,3 +549,39 @@ print(os.WTERMSIG(os.waitpid(pid, 0)[1]))";
     assert_eq!(alone_and_run(&sandbox, script), [(Signal::SIGHUP as i32).to_string()]);
     assert_eq!(last_status(&sandbox), "abandoned");
 }
+
+/// Runs the command after it in a pid namespace of its own, as a container does.
+const CONTAINER: [&str; 5] = ["unshare", "--user", "--pid", "--fork", "--mount-proc"];
+
+#[test]
+fn a_heartbeat_from_a_container_does_not_make_a_live_command_dead() {
+    let sandbox = Sandbox::new();
+    if sandbox
+        .command(CONTAINER[0], &[&CONTAINER[1..], &["true"]].concat())
+        .status()
+        .map_or(true, |s| !s.success())
+    {
+        eprintln!("skipped: no namespaces here");
+        return;
+    }
+    let mark = sandbox.path("begun");
+    let (killed, code) = (sandbox.path("killed"), sandbox.path("code"));
+    let inside = format!(
+        "{BINARY} agent heartbeat >/dev/null && : >{mark:?}; while ! [ -e {killed:?} ]; do sleep 0.01; done; \
+         {BINARY} agent reserve --thread t >/dev/null 2>&1; echo $? >{code:?}"
+    );
+    let line = format!("{} sh -c '{inside}' & exec sleep 600", CONTAINER.join(" "));
+    let mut runner = start(&sandbox, &[], &line);
+    let session = begun(&sandbox);
+    let command = pid(session["holder"]["pid"].as_u64().expect("a pid"));
+    send(&runner, Signal::SIGKILL);
+    runner.wait().expect("ended");
+    fs::write(killed, "").expect("written");
+    let answered = || fs::read_to_string(&code).is_ok_and(|code| code.ends_with('\n'));
+    assert!(eventually(LIMIT, answered));
+    assert_eq!(fs::read_to_string(&code).expect("code"), "3\n", "inside its pid means nothing");
+    assert_eq!(owner(&sandbox).expect("an owner")["liveness"], "alive");
+    kill(command, Signal::SIGKILL).expect("killed");
+    assert!(eventually(LIMIT, || is_gone(command)));
+    sandbox.heddle(&["agent", "reserve", "--thread", "t"]).ok();
+}

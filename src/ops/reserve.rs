@@ -101,7 +101,7 @@ pub fn reserve(context: &Context<'_>, request: &Request) -> Result<Reserved, Err
     worktrees::foresee(context, &request.thread, asked.as_deref(), request.resume)?;
     // Until the worktree is whole this process alone keeps the session: if it is killed, the
     // session is dead at once.
-    let reserved = claim(context, request, &Holder::Lock { command: None })?;
+    let reserved = claim(context, request, &lock_here(context))?;
     let provided = worktrees::provide(context, &reserved.session, &holder, asked.as_deref(), request.resume);
     match provided {
         Ok(Provided { session, warnings }) => Ok(Reserved { session, warnings, ..reserved }),
@@ -208,15 +208,23 @@ fn refuse_case_twin(context: &Context<'_>, thread: &ThreadName) -> Result<(), Er
     Ok(())
 }
 
+/// This process holds the session's lock.
+fn lock_here(context: &Context<'_>) -> Holder {
+    Holder::Lock { command: None, place: Some(context.platform.place().clone()) }
+}
+
 /// What is to keep the session alive.
 fn holder(context: &Context<'_>, hold: Hold) -> Result<Holder, Error> {
     let pid = match hold {
         Hold::Lease => return Ok(Holder::Lease),
-        Hold::Lock => return Ok(Holder::Lock { command: None }),
+        Hold::Lock => return Ok(lock_here(context)),
         Hold::Process(pid) => pid,
     };
     match context.platform.process(pid) {
-        ProcessState::Running { start_time, .. } => Ok(Holder::Process { pid, start_time }),
+        ProcessState::Running { start_time, .. } => {
+            let place = Some(context.platform.place().clone());
+            Ok(Holder::Process { pid, start_time, place })
+        }
         ProcessState::Gone => Err(Error::Refused {
             message: format!("process {pid} does not exist"),
             hint: Some("give --hold-for-pid the pid of a process that outlives this command".to_owned()),

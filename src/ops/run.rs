@@ -125,8 +125,9 @@ fn start(
     let recorded = match context.platform.process(gate.pid()) {
         ProcessState::Running { start_time, .. } => {
             let command = Process { pid: gate.pid(), start_time };
+            let place = Some(context.platform.place().clone());
             lock_owned(context, &session.thread, &session.session_id).and_then(|owned| {
-                owned.note(|session| session.holder = Holder::Lock { command: Some(command) })
+                owned.note(|session| session.holder = Holder::Lock { command: Some(command), place })
             })
         }
         ProcessState::Gone | ProcessState::Unknown => {

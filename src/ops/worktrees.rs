@@ -428,7 +428,7 @@ fn last_command(context: &Context<'_>, linked: &Linked) -> Result<Option<u32>, E
     let session = context.registry.read(&binding.session)?;
     let session = session.filter(|session| command_may_live(session, context.platform));
     Ok(session.and_then(|session| match session.holder {
-        Holder::Lock { command } => command.map(|command| command.pid),
+        Holder::Lock { command, .. } => command.map(|command| command.pid),
         Holder::Lease | Holder::Process { .. } => None,
     }))
 }

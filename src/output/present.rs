@@ -34,7 +34,7 @@ pub fn session(
     let (kind, pid) = match &session.holder {
         Holder::Lease => (doc::HolderKind::Lease, None),
         Holder::Process { pid, .. } => (doc::HolderKind::Process, Some(*pid)),
-        Holder::Lock { command } => (doc::HolderKind::Lock, command.map(|command| command.pid)),
+        Holder::Lock { command, .. } => (doc::HolderKind::Lock, command.map(|command| command.pid)),
     };
     let agent = session.agent.clone();
     let usage = session.usage;
@@ -58,7 +58,7 @@ pub fn session(
         heartbeat_at: rfc3339(session.heartbeat.at),
         expires_at: Some(rfc3339(session.expires_at())),
         completed_at: session.completed_at.map(rfc3339),
-        holder: doc::Holder { kind, pid, host: Some(session.heartbeat.place.host.clone()) },
+        holder: doc::Holder { kind, pid, host: Some(session.place().host.clone()) },
         agent: doc::Agent {
             provider: agent.provider,
             model: agent.model,

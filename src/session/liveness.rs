@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use super::session::{Heartbeat, Holder, Process, Session, Status};
-use crate::platform::{Moment, Platform, ProcessState};
+use crate::platform::{Moment, Place, Platform, ProcessState};
 
 /// The verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +51,7 @@ enum Age {
 /// The age of a heartbeat: on the same boot by the monotonic clock, so that neither a clock
 /// that jumps nor a suspended machine ends a lease; across boots by wall time.
 fn age(heartbeat: &Heartbeat, now: &Moment, platform: &dyn Platform) -> Age {
-    let millis = if same_boot(heartbeat, platform) {
+    let millis = if same_boot(&heartbeat.place, platform) {
         now.monotonic_ms.checked_sub(heartbeat.monotonic_ms)
     } else {
         u64::try_from((now.wall - heartbeat.at).num_milliseconds()).ok()
@@ -59,15 +59,15 @@ fn age(heartbeat: &Heartbeat, now: &Moment, platform: &dyn Platform) -> Age {
     millis.map_or(Age::Future, |millis| Age::Past(Duration::from_millis(millis)))
 }
 
-fn same_boot(heartbeat: &Heartbeat, platform: &dyn Platform) -> bool {
+fn same_boot(place: &Place, platform: &dyn Platform) -> bool {
     let here = &platform.place().boot_id;
-    here.is_some() && heartbeat.place.boot_id == *here
+    here.is_some() && place.boot_id == *here
 }
 
-/// What the process that a session names says about it.
-fn of_process(process: Process, heartbeat: &Heartbeat, lapsed: bool, platform: &dyn Platform) -> Liveness {
-    let same_boot = same_boot(heartbeat, platform);
-    if heartbeat.place.host != platform.place().host {
+/// What the process that a session names, at `place`, says about it.
+fn of_process(process: Process, place: &Place, lapsed: bool, platform: &dyn Platform) -> Liveness {
+    let same_boot = same_boot(place, platform);
+    if place.host != platform.place().host {
         return Liveness::Unknown("its process is on another host");
     }
     match (same_boot, lapsed) {
@@ -75,7 +75,7 @@ fn of_process(process: Process, heartbeat: &Heartbeat, lapsed: bool, platform: &
         (false, false) => return Liveness::Unknown("its process is of another boot"),
         (true, _) => {}
     }
-    if heartbeat.place.pid_namespace != platform.place().pid_namespace {
+    if place.pid_namespace != platform.place().pid_namespace {
         return Liveness::Unknown("its process is in another pid namespace");
     }
     match platform.process(process.pid) {
@@ -92,9 +92,9 @@ fn of_process(process: Process, heartbeat: &Heartbeat, lapsed: bool, platform: &
 /// only then is there anything but the session to ask.
 #[must_use]
 pub fn command_may_live(session: &Session, platform: &dyn Platform) -> bool {
-    let Holder::Lock { command: Some(command) } = session.holder else { return false };
+    let Holder::Lock { command: Some(command), .. } = session.holder else { return false };
     // Whether it lapsed matters across boots only, where no process lives on.
-    of_process(command, &session.heartbeat, true, platform).may_live()
+    of_process(command, session.place(), true, platform).may_live()
 }
 
 /// Judges `session`. `present` tells whether a command acts for it right now: whether its
@@ -110,8 +110,8 @@ pub fn judge(
     if session.status != Status::Active {
         return Liveness::Dead("the session has ended");
     }
-    let heartbeat = &session.heartbeat;
-    let same_boot = same_boot(heartbeat, platform);
+    let (heartbeat, place) = (&session.heartbeat, session.place());
+    let same_boot = same_boot(place, platform);
     if present && same_boot {
         return Liveness::Alive;
     }
@@ -121,19 +121,19 @@ pub fn judge(
         _ if age == Age::Future => Liveness::Unknown("its last heartbeat lies in the future"),
         Holder::Lease if lapsed => Liveness::Dead("its lease lapsed"),
         Holder::Lease => Liveness::Alive,
-        Holder::Process { pid, start_time } => {
+        Holder::Process { pid, start_time, .. } => {
             let process = Process { pid: *pid, start_time: *start_time };
-            of_process(process, heartbeat, lapsed, platform)
+            of_process(process, place, lapsed, platform)
         }
-        Holder::Lock { .. } if heartbeat.place.host != platform.place().host => {
+        Holder::Lock { .. } if place.host != platform.place().host => {
             Liveness::Unknown("its lock is on another host")
         }
         Holder::Lock { .. } if !same_boot && lapsed => {
             Liveness::Dead("the machine was started anew and its lease lapsed")
         }
         Holder::Lock { .. } if !same_boot => Liveness::Unknown("its lock is of another boot"),
-        Holder::Lock { command: None } => Liveness::Dead("nobody holds its lock"),
-        Holder::Lock { command: Some(command) } => of_process(*command, heartbeat, lapsed, platform),
+        Holder::Lock { command: None, .. } => Liveness::Dead("nobody holds its lock"),
+        Holder::Lock { command: Some(command), .. } => of_process(*command, place, lapsed, platform),
     };
     match (verdict, age) {
         (Liveness::Unknown(_), Age::Past(age)) if age > unknown_ttl => {
@@ -185,11 +185,21 @@ mod tests {
         process: ProcessState,
         ttl: u64,
     ) -> &'static str {
+        judged(serde_json::json!({"kind": "lock", "command": command}), present, heard, process, ttl)
+    }
+
+    fn judged(
+        holder: serde_json::Value,
+        present: bool,
+        heard: Place,
+        process: ProcessState,
+        ttl: u64,
+    ) -> &'static str {
         let id = "0".repeat(40);
         let record = serde_json::json!({
             "version": 1, "session_id": "agent-1", "thread": "t", "anchor_state": id, "anchor_root": id,
             "generation": 1, "status": "active", "task": null, "path": null,
-            "holder": {"kind": "lock", "command": command}, "ttl_seconds": ttl,
+            "holder": holder, "ttl_seconds": ttl,
             "heartbeat": {"at": "1970-01-01T00:00:00Z", "monotonic_ms": 1, "place": heard},
             "started_at": "1970-01-01T00:00:00Z", "completed_at": null, "token_hash": "", "require_token": false,
             "agent": {}, "usage": {},
@@ -221,5 +231,23 @@ mod tests {
         assert_eq!(verdict(command, true, place("there", "other", "pid"), gone, 1), "unknown");
         assert_eq!(verdict(command, false, place("here", "boot", "other"), gone, 1), "unknown");
         assert_eq!(verdict(command, true, place("here", "earlier", "pid"), gone, 3600), "unknown");
+    }
+
+    #[test]
+    fn a_heartbeat_from_a_container_says_nothing_about_where_the_holder_is() {
+        let inside = place("here", "boot", "container");
+        let outside = place("here", "boot", "pid");
+        for kind in ["lock", "process"] {
+            let holder = |at: &Place| match kind {
+                "lock" => {
+                    serde_json::json!({"kind": kind, "command": {"pid": 7, "start_time": 42}, "place": at})
+                }
+                _ => serde_json::json!({"kind": kind, "pid": 7, "start_time": 42, "place": at}),
+            };
+            // The judge is outside, and so is the holder: its pid is seen.
+            assert_eq!(judged(holder(&outside), false, inside.clone(), ProcessState::Gone, 3600), "dead");
+            // The holder is elsewhere than the judge, whatever has the pid here.
+            assert_eq!(judged(holder(&inside), false, outside.clone(), ProcessState::Gone, 3600), "unknown");
+        }
     }
 }

@@ -47,23 +47,29 @@ pub enum Holder {
     Lease,
     /// A process, named by `--hold-for-pid`.
     Process {
-        /// Its pid, in the record's place.
+        /// Its pid.
         pid: u32,
         /// Its start time, in the kernel's unit since boot.
         start_time: u64,
+        /// Where it is; `None` where the heartbeat is.
+        #[serde(default)]
+        place: Option<Place>,
     },
     /// The session's lock file, held by whoever made the reservation and is still at it, and
     /// the command that it runs.
     Lock {
         /// The command, once it was started.
         command: Option<Process>,
+        /// Where both are; `None` where the heartbeat is.
+        #[serde(default)]
+        place: Option<Place>,
     },
 }
 
 /// A process, by what no other one shares with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
-    /// Its pid, in the record's place.
+    /// Its pid, in its holder's place.
     pub pid: u32,
     /// Its start time, in the kernel's unit since boot.
     pub start_time: u64,
@@ -197,6 +203,17 @@ pub struct Session {
 }
 
 impl Session {
+    /// Where the evidence for its life is. Heartbeats may come from elsewhere, such as from a
+    /// container that the agent started, and say nothing about its pids.
+    #[must_use]
+    pub fn place(&self) -> &Place {
+        let of_holder = match &self.holder {
+            Holder::Lease => None,
+            Holder::Process { place, .. } | Holder::Lock { place, .. } => place.as_ref(),
+        };
+        of_holder.unwrap_or(&self.heartbeat.place)
+    }
+
     /// When the lease lapses by wall time.
     #[must_use]
     pub fn expires_at(&self) -> DateTime<Utc> {
