@@ -69,6 +69,7 @@ impl Command {
         use cmd::agent::Command as Agent;
         match self {
             Self::Agent(Agent::Reserve(_) | Agent::Heartbeat(_) | Agent::Release(_)) => Family::AlwaysJson,
+            Self::Agent(Agent::Run(_)) => Family::Run,
             Self::Agent(_) => Family::Agent,
             _ => Family::Other,
         }
@@ -227,6 +228,11 @@ fn with_negations(command: clap::Command) -> clap::Command {
         .collect();
     switches.into_iter().fold(command, |command, long| {
         let opposite = long.strip_prefix("no-").map_or_else(|| format!("no-{long}"), str::to_owned);
+        // Two switches may be each other's opposites, and say so by an alias.
+        let aliases = |arg: &Arg| arg.get_all_aliases().unwrap_or_default().contains(&opposite.as_str());
+        if command.get_arguments().any(aliases) {
+            return command;
+        }
         // clap's ids are the field names; the ids of the opposites are their spelling.
         let mut overrides = vec![long.replace('-', "_")];
         if long == "json" {
@@ -349,6 +355,7 @@ fn glimpse(args: &[OsString]) -> (Asked, Family, String) {
     }
     let family = match words.as_slice() {
         ["agent", "reserve" | "heartbeat" | "release"] => Family::AlwaysJson,
+        ["agent", "run"] => Family::Run,
         ["agent", ..] => Family::Agent,
         _ => Family::Other,
     };

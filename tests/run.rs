@@ -8,7 +8,7 @@ use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -584,4 +584,123 @@ fn a_heartbeat_from_a_container_does_not_make_a_live_command_dead() {
     kill(command, Signal::SIGKILL).expect("killed");
     assert!(eventually(LIMIT, || is_gone(command)));
     sandbox.heddle(&["agent", "reserve", "--thread", "t"]).ok();
+}
+
+#[test]
+fn a_command_that_releases_its_session_itself_runs_on() {
+    let sandbox = Sandbox::new();
+    let line = format!(
+        "echo work >work; {BINARY} agent capture -m work && {BINARY} agent ready && {BINARY} agent release; \
+         sleep 0.1; echo done >&2; exit 3"
+    );
+    let ended = run(&sandbox, &["--worktree", "--ready"], &line);
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    assert!(ended.stderr.contains("done"), "{ended:?}");
+    assert_eq!(last_status(&sandbox), "complete");
+    assert!(!sandbox.path("repo.heddle").exists(), "its worktree is in nobody's way any more");
+    let ended = run(&sandbox, &["--worktree", "--ready"], &line.replace("exit 3", "exit 0"));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+}
+
+#[test]
+fn a_command_whose_thread_lands_meanwhile_runs_on() {
+    let sandbox = Sandbox::new();
+    let (mark, done) = (sandbox.path("begun"), sandbox.path("done"));
+    let line = format!(
+        "echo work >work; {BINARY} agent capture -m work && {BINARY} agent ready && : >{mark:?}; \
+         while ! [ -e {done:?} ]; do sleep 0.01; done; exit 0"
+    );
+    let runner = start(&sandbox, &["--worktree", "--ready"], &line);
+    begun(&sandbox);
+    sandbox.heddle(&["thread", "land", "t"]).ok();
+    fs::write(done, "").expect("written");
+    let ended = Ended::new(&runner.wait_with_output().expect("ended"));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(last_status(&sandbox), "merged");
+    assert_eq!(sandbox.git(&["show", "main:work"]), "work");
+}
+
+#[test]
+fn work_that_could_not_be_captured_is_not_declared_ready() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let sandbox = Sandbox::new();
+    let hook = sandbox.git_dir().join("hooks/pre-commit");
+    fs::create_dir_all(hook.parent().expect("folder")).expect("folder");
+    fs::write(&hook, "#!/bin/sh\n! git diff --cached --name-only | grep -q half\n").expect("hook");
+    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).expect("mode");
+    let line = format!("echo one >one; {BINARY} agent capture -m one >/dev/null; echo half >half");
+    let ended = run(&sandbox, &["--worktree", "--ready"], &line);
+    assert_eq!(ended.code, Some(7), "{ended:?}");
+    assert_eq!(sandbox.commit("refs/heddle/ready/t"), "", "nothing is ready");
+    assert_eq!(sandbox.git(&["show", "refs/heddle/threads/t:one"]), "one");
+    assert!(sandbox.path("repo.heddle/t/half").exists(), "its work stays");
+}
+
+#[test]
+fn a_busy_thread_does_not_keep_signals_from_the_command() {
+    let sandbox = Sandbox::new();
+    sandbox.git(&["config", "heddle.lockTimeout", "1h"]);
+    let (mark, came) = (sandbox.path("begun"), sandbox.path("came"));
+    let line =
+        format!("trap 'echo >>{came:?}' USR1; trap 'exit 0' TERM; : >{mark:?}; while :; do sleep 0.01; done");
+    let runner = start(&sandbox, &["--ttl", "1"], &line);
+    begun(&sandbox);
+    let path = sandbox.git_dir().join("heddle/locks/t.lock");
+    let lock = fs::File::options().read(true).write(true).open(path).expect("lock");
+    lock.lock().expect("held");
+    // Long enough for several renewals.
+    let until = Instant::now() + Duration::from_millis(1500);
+    let count = || fs::read(&came).map_or(0, |came| came.len());
+    while Instant::now() < until {
+        let before = count();
+        send(&runner, Signal::SIGUSR1);
+        assert!(eventually(LIMIT, || count() > before), "the runner waits for the lock");
+    }
+    drop(lock);
+    send(&runner, Signal::SIGTERM);
+    let ended = Ended::new(&runner.wait_with_output().expect("ended"));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+}
+
+#[test]
+fn whatever_keeps_the_command_from_starting_is_told_in_one_line() {
+    let sandbox = Sandbox::new();
+    let refused = |args: &[&str]| -> (Option<i32>, Value) {
+        let ended = sandbox.heddle(args);
+        let line = ended.stderr.lines().find(|line| line.starts_with('{')).expect("a document").to_owned();
+        (ended.code, serde_json::from_str(&line).expect("JSON"))
+    };
+    let home = sandbox.path("home");
+    let home = home.to_str().expect("a path");
+    let run = ["agent", "run", "--thread", "t", "--", "true"];
+    for (args, code, kind) in [
+        (vec!["agent", "run", "--bogus", "--", "true"], 2, "usage"),
+        (vec!["agent", "run", "--thread", "t"], 2, "usage"),
+        (vec!["agent", "run", "--thread", "a..b", "--", "true"], 2, "usage"),
+        ([&["-C", home][..], &run].concat(), 128, "not_usable"),
+    ] {
+        let (found, document) = refused(&args);
+        assert_eq!(found, Some(code), "{args:?}");
+        assert_eq!(
+            (&document["started"], &document["error"]["kind"]),
+            (&false.into(), &kind.into()),
+            "{args:?}"
+        );
+    }
+    sandbox.git(&["config", "heddle.ttl", "never"]);
+    assert_eq!(refused(&run).1["started"], false);
+}
+
+#[test]
+fn capturing_on_exit_can_be_switched_off_by_either_name() {
+    let sandbox = Sandbox::new();
+    for switch in ["--no-capture", "--no-capture-on-exit"] {
+        let ended = run(&sandbox, &["--worktree", "--capture-on-exit", switch], "echo left >left");
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert_eq!(sandbox.commit("refs/heddle/threads/t"), sandbox.commit("main"), "{switch}");
+    }
+    for switch in ["--capture", "--capture-on-exit"] {
+        run(&sandbox, &["--worktree", "--no-capture", switch], "echo more >>left").ok();
+        assert_ne!(sandbox.commit("refs/heddle/threads/t"), sandbox.commit("main"), "{switch}");
+    }
 }

@@ -10,7 +10,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::output::documents::{Failure, FailureDetail, FailureKind};
 use crate::output::hints::{self, Narrator};
-use crate::output::{self, Format, Stdout, exit, failure, present};
+use crate::output::{self, Family, Format, Stdout, exit, failure, present};
 use crate::platform::{System, job};
 
 pub mod agent;
@@ -50,7 +50,11 @@ pub fn main(args: Vec<OsString>) -> u8 {
         Err(Refused::Usage { message, hint, asked, family }) => {
             let failure = FailureDetail { kind: FailureKind::Usage, message, hint: Some(hint) };
             let format = output::format(asked, family, terminal);
-            fail(&failure, format, &Narrator::without_configuration(false), &mut out)
+            let narrator = Narrator::without_configuration(false);
+            if family == Family::Run {
+                narrator.document(&present::not_started(None, failure.clone()));
+            }
+            fail(&failure, format, &narrator, &mut out)
         }
     }
 }
@@ -96,14 +100,20 @@ fn in_repository(
     out: &mut Stdout,
 ) -> u8 {
     let bare = Narrator::without_configuration(settings.quiet);
+    let refuse = |error: &Error, narrator: &Narrator<'_>, out: &mut Stdout| {
+        if command.family() == Family::Run {
+            narrator.document(&present::not_started(Some(error), detail_of(error)));
+        }
+        fail_as(error, format, narrator, out)
+    };
     let repo = match ground::open(settings) {
         Ok(repo) => repo,
-        Err(error) => return fail_as(&error, format, &bare, out),
+        Err(error) => return refuse(&error, &bare, out),
     };
     let platform = System::new();
     let context = match Context::new(&repo, &platform, name(command)) {
         Ok(context) => context,
-        Err(error) => return fail_as(&error.into(), format, &bare, out),
+        Err(error) => return refuse(&error.into(), &bare, out),
     };
     let advised = |key: &str| {
         let config = repo.config().and_then(|config| config.bool(key));
@@ -138,12 +148,7 @@ fn in_repository(
     };
     match done {
         Ok(code) => code,
-        Err(error) => {
-            if matches!(command, Command::Agent(agent::Command::Run(_))) {
-                narrator.document(&present::not_started(&error, detail_of(&error)));
-            }
-            fail_as(&error, format, &narrator, out)
-        }
+        Err(error) => refuse(&error, &narrator, out),
     }
 }
 

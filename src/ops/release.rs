@@ -52,7 +52,8 @@ fn end(context: &Context<'_>, claim: &Claim, status: Status, force: bool) -> Res
     if let Some(same) = context.registry.read(&claim.session)?.and_then(|session| already(&session, status)) {
         return Ok(same);
     }
-    let ended = thread.own(&claim.session)?.end(status)?;
+    let owned = thread.own(&claim.session)?;
+    let ended = if force { owned.end_by_force(status)? } else { owned.end(status)? };
     context.registry.prune(context.settings.retention, SystemTime::now());
     Ok(ended)
 }

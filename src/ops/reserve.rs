@@ -377,6 +377,7 @@ fn make_session(
         usage: Usage::default(),
         progress: None,
         used: false,
+        taken: false,
         extra: serde_json::Map::new(),
         session_id,
     };
@@ -450,7 +451,8 @@ fn write_all(
     create: bool,
 ) -> Result<Option<File>, Error> {
     if let Some(previous) = previous {
-        let ended = registry::ended(previous.clone(), Status::Abandoned, session.started_at);
+        let mut ended = registry::ended(previous.clone(), Status::Abandoned, session.started_at);
+        ended.taken = true;
         context.registry.end(&ended)?;
     }
     let generation = session.generation;

@@ -10,7 +10,8 @@
 //!
 //! # If another takes the thread now
 //! Only a forced release can. The runner sees it by the thread's record, asks the command to
-//! end, captures nothing and says so.
+//! end, captures nothing and says so. A command that releases its session itself, or whose
+//! thread lands, has lost nothing, and goes on.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -28,6 +29,7 @@ use crate::platform::job::{Gate, Happening, How, Job};
 use crate::platform::{ProcessState, Watch};
 use crate::session::Session;
 use crate::session::session::{Holder, Process, Status};
+use crate::settings::Settings;
 use crate::store::StoreError;
 use crate::thread::ThreadRecord;
 use crate::thread::locked::check_current;
@@ -152,6 +154,10 @@ enum Attended {
 /// Stays with the command until it ends, and keeps its session alive.
 fn attend(context: &Context<'_>, session: &Session, mut job: Job) -> Attended {
     let watch = Watch::new(&context.layout.threads()).ok();
+    // Nobody passes signals on while we wait for a lock.
+    let settings = Settings { lock_timeout: Duration::ZERO, ..context.settings.clone() };
+    let (layout, registry) = (context.layout.clone(), context.registry.clone());
+    let hasty = Context { settings, layout, registry, ..*context };
     let pause = (Duration::from_secs(session.ttl_seconds) / 3).min(LOOK);
     let mut renewed = Instant::now();
     let mut lost = None;
@@ -170,7 +176,7 @@ fn attend(context: &Context<'_>, session: &Session, mut job: Job) -> Attended {
                     renewed = Instant::now();
                     // A thread that is busy just now is renewed the next time: the lock that
                     // we hold keeps the session alive.
-                    let owned = lock_owned(context, &session.thread, &session.session_id);
+                    let owned = lock_owned(&hasty, &session.thread, &session.session_id);
                     let _ = owned.and_then(|owned| owned.renew(|_| {}));
                 }
             }
@@ -178,11 +184,13 @@ fn attend(context: &Context<'_>, session: &Session, mut job: Job) -> Attended {
     }
 }
 
-/// Who has the thread now, if it is lost for certain: what cannot be read is not.
+/// Who has the thread now, if it is lost for certain: what cannot be read is not, nor what
+/// the command itself has released.
 fn lost_to(context: &Context<'_>, session: &Session) -> Option<String> {
     let record = ThreadRecord::read(&context.layout, &session.thread).ok()?;
     let now = context.registry.read(&session.session_id).ok()?;
     let fault = match now {
+        Some(now) if now.status != Status::Active && !now.taken => return None,
         Some(now) => check_current(&now, record.as_ref()).err()?.to_string(),
         None => format!("agent session '{}' not found", session.session_id),
     };
@@ -204,11 +212,19 @@ fn finish(
     let session = context.registry.read(id).ok().flatten().unwrap_or_else(|| reserved.session.clone());
     let own = session.worktree.is_some() || session.path.is_some();
     let capture = plan.capture.unwrap_or(own);
-    if capture && let Err(error) = capture_left(context, &claim, &session, how, workplace, tell) {
-        tell(&format!("what the command left was not captured: {error}"));
-    }
+    let ended = session.status != Status::Active;
     let mut blockers = Vec::new();
-    if plan.ready && how.ok() {
+    if capture
+        && !ended
+        && let Err(error) = capture_left(context, &claim, &session, how, workplace, tell)
+    {
+        tell(&format!("what the command left was not captured: {error}"));
+        // The tip is not all of the work, so that it is not what would be declared ready.
+        blockers.push("what the command left was not captured".to_owned());
+    }
+    if !(plan.ready && how.ok()) || (ended && is_ready(context, &session)) {
+        blockers.clear();
+    } else if blockers.is_empty() {
         let request = ready::Request { no_capture: true, cwd: workplace.to_owned(), ..Default::default() };
         match ready::ready(context, &claim, &request) {
             Ok(report) => {
@@ -218,18 +234,31 @@ fn finish(
             Err(error) => blockers = vec![error.to_string()],
         }
     }
-    let status = if how.ok() { Status::Complete } else { Status::Abandoned };
+    let status = match session.status {
+        Status::Active if how.ok() => Status::Complete,
+        Status::Active => Status::Abandoned,
+        // Landed, or released by the command itself: that is no loss. Asked again, what was in
+        // the worktree's way may be gone: the command.
+        ended => ended,
+    };
     match release::release(context, &claim, status, false) {
         Ok(released) => {
             if let Retirement::Kept { path, reasons } = released.worktree {
                 tell(&format!("the worktree at {path:?} stays: {}", reasons.join("; ")));
             }
         }
-        // Landed, or released by the command itself: that is no loss.
+        // It ended while we finished.
         Err(Error::Session(_)) => {}
         Err(error) => tell(&format!("the session was not released: {error}")),
     }
     Ok(if blockers.is_empty() { Ended::Command(how) } else { Ended::Blocked { blockers } })
+}
+
+/// Whether a session that has ended left its thread landed or ready.
+fn is_ready(context: &Context<'_>, session: &Session) -> bool {
+    let at = |name: String| context.repo.read_ref(&name).ok().flatten();
+    let mark = at(session.thread.ready_ref());
+    session.status == Status::Merged || (mark.is_some() && mark == at(session.thread.tip_ref()))
 }
 
 /// Captures what the command left, if it left anything.

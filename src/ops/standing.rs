@@ -48,7 +48,7 @@ fn end_owner<'a>(
     owner: &SessionId,
 ) -> Result<LockedThread<'a>, Error> {
     let name = locked.name().clone();
-    locked.own(owner)?.end(Status::Abandoned)?;
+    locked.own(owner)?.end_by_force(Status::Abandoned)?;
     // Between the two locks somebody may have reserved it: then it is theirs.
     let locked = LockedThread::take(context, &name)?;
     match locked.owner() {

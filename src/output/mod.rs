@@ -35,6 +35,9 @@ pub enum Family {
     AlwaysJson,
     /// JSON in a pipe, text on a terminal.
     Agent,
+    /// As [`Self::Agent`], and what failed goes to standard error as well: what is on standard
+    /// output, and the exit code, could be those of the command that was to be run.
+    Run,
     /// Text unless JSON is asked for.
     Other,
 }
@@ -55,8 +58,8 @@ pub fn format(asked: Asked, family: Family, terminal: bool) -> Format {
     match (family, asked) {
         (Family::AlwaysJson, _) | (_, Asked::Json) => Format::Json,
         (_, Asked::Text) | (Family::Other, Asked::Nothing) => Format::Text,
-        (Family::Agent, Asked::Nothing) if terminal => Format::Text,
-        (Family::Agent, Asked::Nothing) => Format::Json,
+        (Family::Agent | Family::Run, Asked::Nothing) if terminal => Format::Text,
+        (Family::Agent | Family::Run, Asked::Nothing) => Format::Json,
     }
 }
 

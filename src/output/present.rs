@@ -120,9 +120,9 @@ pub fn conflict(conflict: &Conflict) -> doc::Conflict {
 
 /// A reservation that was refused to `agent run`.
 #[must_use]
-pub fn not_started(error: &Error, detail: doc::FailureDetail) -> doc::NotStarted {
+pub fn not_started(error: Option<&Error>, detail: doc::FailureDetail) -> doc::NotStarted {
     let refusal = match error {
-        Error::Conflict(refused) => doc::Refusal::Conflict(conflict(refused)),
+        Some(Error::Conflict(refused)) => doc::Refusal::Conflict(conflict(refused)),
         _ => doc::Refusal::Failure(doc::Failure { error: detail }),
     };
     doc::NotStarted { started: false, refusal }

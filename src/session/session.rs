@@ -197,6 +197,9 @@ pub struct Session {
     /// Whether anybody has acted for it yet.
     #[serde(default)]
     pub used: bool,
+    /// Whether somebody else ended it: a person by force, or a successor.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub taken: bool,
     /// Fields of this version that we do not know; they survive a rewrite.
     #[serde(flatten)]
     pub extra: Map<String, Value>,

@@ -107,6 +107,9 @@ pub enum Action {
         status: String,
         /// When, RFC 3339.
         at: String,
+        /// Whether somebody else ends it.
+        #[serde(default)]
+        taken: bool,
         /// Git's own lock on the thread's tip, held by this operation.
         lock: FileIdentity,
     },

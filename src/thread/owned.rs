@@ -197,6 +197,15 @@ impl<'a> OwnedThread<'a> {
         }
     }
 
+    /// Ends the session on behalf of somebody else, for whoever runs under it to learn.
+    ///
+    /// # Errors
+    /// As [`Self::end`].
+    pub fn end_by_force(mut self, status: Status) -> Result<Session, Error> {
+        self.session.taken = true;
+        self.end(status)
+    }
+
     /// Ends the session.
     ///
     /// If the process dies after the journal is written, recovery finishes: a release is
@@ -216,6 +225,7 @@ impl<'a> OwnedThread<'a> {
                 session: self.session.session_id.clone(),
                 status: status.word().to_owned(),
                 at: rfc3339(at),
+                taken: self.session.taken,
                 lock: tip.identity(),
             },
         };

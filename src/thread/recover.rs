@@ -100,7 +100,7 @@ pub fn recover(context: &Context<'_>, thread: &ThreadName) -> Result<(), Error> 
             undo_creation(context, tip)?;
             Some(("withdrawn", session, None, None))
         }
-        Action::Release { session, status, at, lock } => {
+        Action::Release { session, status, at, lock, .. } => {
             unlock(context, &thread.tip_ref(), *lock)?;
             atomic_file::remove(&atomic_file::sibling(&context.layout.ended_session(session)))?;
             finish_release(context, record, &entry, status, at)?;
@@ -173,8 +173,8 @@ fn finish_release(
     status: &str,
     at: &str,
 ) -> Result<(), Error> {
-    let Action::Release { session: id, .. } = &entry.action else { return Ok(()) };
-    if let Some(session) = context.registry.read(id)? {
+    let Action::Release { session: id, taken, .. } = &entry.action else { return Ok(()) };
+    if let Some(mut session) = context.registry.read(id)? {
         if session.status == Status::Active {
             let status = match status {
                 "abandoned" => Status::Abandoned,
@@ -183,6 +183,7 @@ fn finish_release(
             };
             let at = DateTime::parse_from_rfc3339(at)
                 .map_or_else(|_| context.platform.now().wall, |at| at.with_timezone(&chrono::Utc));
+            session.taken = *taken;
             context.registry.end(&registry::ended(session, status, at))?;
         } else {
             context.registry.forget_live(id)?;

@@ -18,10 +18,10 @@ pub struct Args {
     pub claiming: Claiming,
     /// Capture what the command left uncommitted when it ends [default: in a worktree of its
     /// own, or where it captured]
-    #[arg(long, overrides_with = "no_capture")]
+    #[arg(long, alias = "capture", overrides_with = "no_capture")]
     pub capture_on_exit: bool,
     /// Leave what the command left uncommitted where it is
-    #[arg(long, overrides_with = "capture_on_exit")]
+    #[arg(long, alias = "no-capture-on-exit", overrides_with = "capture_on_exit")]
     pub no_capture: bool,
     /// After a success check the thread and mark it ready, as 'agent ready' does
     #[arg(long)]
