@@ -171,6 +171,24 @@ fn main() {
     }
     .print();
 
+    Row {
+        work: "`run -- true`",
+        against: "`reserve`, then `release`",
+        // Ten milliseconds more.
+        promised: 3.0,
+        pairs: measure(
+            |round| timed(path, HEDDLE, &["agent", "run", "--thread", &format!("a{round}"), "--", "true"]),
+            |round| {
+                let started = Instant::now();
+                let id = reserve(path, &format!("b{round}"));
+                timed(path, HEDDLE, &["agent", "release", "--session", &id]);
+                started.elapsed()
+            },
+            pairs(),
+        ),
+    }
+    .print();
+
     let (full, empty) = (repository(1), repository(1));
     fill(full.path(), 10_000, 1_000, 10_000);
     git(empty.path(), &["pack-refs", "--all"]);
