@@ -23,7 +23,7 @@ use crate::thread::{LockedThread, ThreadRecord};
 #[derive(Debug, Clone)]
 pub struct Finding {
     /// What kind of thing: `unfinished_operation`, `damaged_record`, `stray_session`,
-    /// `stale_ref_lock`.
+    /// `leftover_file`, `stale_ref_lock`.
     pub kind: &'static str,
     /// The thread, where it is one's.
     pub thread: Option<ThreadName>,
@@ -46,6 +46,7 @@ pub fn doctor(context: &Context<'_>, fix: bool) -> Result<Vec<Finding>, Error> {
     journals(context, fix, &mut findings)?;
     thread_records(context, fix, &mut findings)?;
     sessions(context, fix, &mut findings)?;
+    leftovers(context, fix, &mut findings)?;
     for prefix in [THREADS, READY] {
         ref_locks(
             context,
@@ -186,6 +187,40 @@ fn end_stray(context: &Context<'_>, thread: &ThreadName, id: &SessionId) -> Resu
     if session.status == Status::Active && check_current(&session, locked.record()).is_err() {
         let at = context.platform.now().wall;
         context.registry.end(&crate::session::registry::ended(session, Status::Abandoned, at))?;
+    }
+    Ok(())
+}
+
+/// What a session that has ended left among the live ones: a power cut may take back the
+/// removal of a file, which no journal tells of any more.
+fn leftovers(context: &Context<'_>, fix: bool, findings: &mut Vec<Finding>) -> Result<(), Error> {
+    let mut finding = |thread, path, message, fixed| {
+        let (kind, fix) = ("leftover_file", Some("remove it"));
+        findings.push(Finding { kind, thread, path, message, fix, fixed });
+    };
+    for id in context.registry.live_ids()? {
+        let Ok(Some(session)) = context.registry.read(&id) else { continue };
+        if session.status != Status::Active {
+            let fixed = fix && forget_ended(context, &session.thread, &id).is_ok();
+            let message = format!("session '{id}' has ended, and its live record is still there");
+            finding(Some(session.thread), context.layout.session(&id), message, fixed);
+        }
+    }
+    for path in files(&context.layout.agents(), ".live")? {
+        let id = path.file_stem().and_then(|stem| SessionId::parse(stem.to_str()?).ok());
+        let Some(id) = id.filter(|id| !context.layout.session(id).exists()) else { continue };
+        // Its record is made before it and removed before it, so nobody will hold it again.
+        let fixed = fix && !context.registry.is_present(&id) && atomic_file::remove(&path).is_ok();
+        finding(None, path, format!("a lock file of session '{id}', which is not live"), fixed);
+    }
+    Ok(())
+}
+
+/// Removes what an ended session has among the live ones; looked at again under the lock.
+fn forget_ended(context: &Context<'_>, thread: &ThreadName, id: &SessionId) -> Result<(), Error> {
+    let _locked = LockedThread::take(context, thread)?;
+    if context.layout.ended_session(id).exists() {
+        context.registry.forget_live(id)?;
     }
     Ok(())
 }

@@ -461,7 +461,7 @@ fn write_all(
     let registry = &context.registry;
     let (recorded, moved) = std::thread::scope(|scope| {
         let record = scope.spawn(|| registry.write(session));
-        let moved = if create { create_ref(context, session, tip).map(|()| None) } else { Ok(Some(tip)) };
+        let moved = if create { create_ref(session, tip).map(|()| None) } else { Ok(Some(tip)) };
         let recorded = record.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         (recorded, moved)
     });
@@ -495,19 +495,7 @@ fn write_all(
 }
 
 /// Makes the thread's ref.
-fn create_ref(context: &Context<'_>, session: &Session, tip: LockedRef<'_>) -> Result<(), Error> {
-    let name = tip.name().to_owned();
+fn create_ref(session: &Session, tip: LockedRef<'_>) -> Result<(), Error> {
     let message = format!("heddle: reserve by {} (generation {})", session.session_id, session.generation);
-    tip.swap(&Expected::Absent, &session.anchor_state, &message)?;
-    sync_ref_folders(context, &name)
-}
-
-/// Makes the folders above a new ref survive a power cut; libgit2 syncs only the last.
-fn sync_ref_folders(context: &Context<'_>, name: &str) -> Result<(), Error> {
-    let threads = context.layout.ref_file(crate::names::THREADS.trim_end_matches('/'));
-    let file = context.layout.ref_file(name);
-    for folder in file.ancestors().skip(2).take_while(|folder| folder.starts_with(&threads)) {
-        atomic_file::sync_folder(folder, context.durability())?;
-    }
-    Ok(())
+    Ok(tip.swap(&Expected::Absent, &session.anchor_state, &message)?)
 }

@@ -79,8 +79,8 @@ impl FileLock {
         let file = open()
             .or_else(|error| match (error.kind(), path.parent()) {
                 (io::ErrorKind::NotFound, Some(folder)) => {
-                    // The folder need not survive a power cut: a lock does not either.
-                    atomic_file::create_folder(folder, Durability::ProcessDeath)?;
+                    // A lock need not survive a power cut, but the journal beside it has to.
+                    atomic_file::create_folder(folder, Durability::PowerLoss)?;
                     open()
                 }
                 _ => Err(error),

@@ -107,7 +107,21 @@ impl<'a> LockedThread<'a> {
     /// # Errors
     /// [`GitError::RefLocked`], [`GitError::RefClash`].
     pub fn lock_tip(&self) -> Result<LockedRef<'a>, GitError> {
-        self.context.repo.lock_ref(&self.name.tip_ref(), self.context.lock_timeout())
+        let name = self.name.tip_ref();
+        self.make_folders(&name);
+        self.context.repo.lock_ref(&name, self.context.lock_timeout())
+    }
+
+    /// Makes the folders above a ref and its log, each synced into the one above: libgit2
+    /// makes what is missing too, and syncs only the last. Before any lock of Git's is taken,
+    /// so that little lies between that and the journal.
+    pub(super) fn make_folders(&self, name: &str) {
+        for file in [name.to_owned(), format!("logs/{name}")] {
+            if let Some(folder) = self.context.layout.ref_file(&file).parent() {
+                // Where this fails, so does the lock, which says why.
+                let _ = atomic_file::create_folder(folder, self.context.durability());
+            }
+        }
     }
 
     /// Removes the journal: the operation is whole.

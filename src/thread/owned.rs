@@ -126,10 +126,12 @@ impl<'a> OwnedThread<'a> {
     /// # Errors
     /// [`crate::git::GitError::RefMoved`] if the tip is elsewhere: nothing is written.
     pub fn mark_ready(mut self, commit: &CommitId, message: &str) -> Result<Session, Error> {
+        let name = self.thread.name.ready_ref();
+        self.thread.make_folders(&name);
         let tip = self.thread.lock_tip()?;
         tip.check(&Expected::Exactly(commit.clone()))?;
         let context = self.thread.context;
-        let mark = context.repo.lock_ref(&self.thread.name.ready_ref(), context.lock_timeout())?;
+        let mark = context.repo.lock_ref(&name, context.lock_timeout())?;
         let expected = mark.current().map_or(Expected::Absent, |commit| Expected::Exactly(commit.clone()));
         let session = self.session.session_id.clone();
         let tip_lock = tip.identity();

@@ -1,0 +1,304 @@
+//! The power goes at every instant: what was reported is there, and the next command on the
+//! thread repairs the rest.
+//!
+//! Each command is run once under strace. Its calls are replayed on a model of a disk
+//! (`support_disk`), and after every call that changes something the states that a power cut
+//! could leave are put in the place of the repository: all names without unsynced content,
+//! nothing unsynced at all, and some drawn by chance. `HEDDLE_POWER_SEED` replays a draw, and
+//! `HEDDLE_POWER_DRAWS` makes more of them.
+
+mod support_disk;
+mod support_processes;
+
+use std::collections::HashSet;
+use std::collections::hash_map::DefaultHasher;
+use std::fs;
+use std::hash::{Hash as _, Hasher as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::process::Command;
+
+use serde_json::Value;
+use support_disk::{Disk, Files, Survival, calls, read, restore};
+use support_processes::{BINARY, Ended, Sandbox, eventually};
+
+/// The ref of the thread that all of this is about.
+const TIP: &str = "refs/heddle/threads/t";
+
+/// A generator of numbers that is the same everywhere (SplitMix64).
+struct Draw(u64);
+
+impl Draw {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((mixed ^ (mixed >> 31)) % limit as u64).expect("small")
+    }
+}
+
+fn from_environment(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+/// Whether the names that survive are those of one instant.
+///
+/// No file system in use takes them apart as freely as [`Order::Lost`]. What may then be left
+/// is told by name and removed by the doctor; nothing is lost all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    Kept,
+    Lost,
+}
+
+/// What a power cut left.
+struct State {
+    /// The call after which it came.
+    step: usize,
+    order: Order,
+    files: Files,
+}
+
+/// A command, and what has to hold after a cut.
+struct Case<'a> {
+    name: &'a str,
+    command: Vec<&'a str>,
+    /// Exit codes that the next command may have.
+    next: (Vec<&'a str>, &'a [i32]),
+    /// What has to be true once the command has reported.
+    kept: &'a dyn Fn(&Sandbox, &Ended),
+}
+
+fn cut_everywhere(sandbox: &Sandbox, case: &Case<'_>) {
+    if Command::new("strace").arg("-V").output().is_err() {
+        println!("skipped: there is no strace here");
+        return;
+    }
+    let (name, top, log) = (case.name, sandbox.worktree(), sandbox.path("trace"));
+    let before = read(&top);
+    let trace = format!("trace={}", support_disk::CALLS);
+    let log_text = log.to_string_lossy().into_owned();
+    let mut args = vec!["-f", "-qq", "-y", "-xx", "-s", "16777216", "-o", &log_text, "-e", &trace, BINARY];
+    args.extend(&case.command);
+    let reported = sandbox.run("strace", &args).ok();
+    let after = read(&top);
+    // Nothing of the sandbox but the repository loses its power.
+    let calls = calls(&fs::read_to_string(&log).expect("a trace"));
+
+    let seed = from_environment("HEDDLE_POWER_SEED", u64::from(std::process::id()));
+    let draws = from_environment("HEDDLE_POWER_DRAWS", 1);
+    println!("{name}: HEDDLE_POWER_SEED={seed}");
+    let mut draw = Draw(seed);
+    let mut disk = Disk::new(&top, &before);
+    let mut seen = HashSet::new();
+    let mut states: Vec<State> = Vec::new();
+    let mut add = |step: usize, order: Order, files: Files| {
+        let mut hasher = DefaultHasher::new();
+        files.hash(&mut hasher);
+        if seen.insert(hasher.finish()) {
+            states.push(State { step, order, files });
+        }
+    };
+    for (step, call) in calls.iter().enumerate() {
+        if disk.replay(call) {
+            add(step, Order::Kept, disk.after_power_cut(&mut Survival::Names));
+            add(step, Order::Lost, disk.after_power_cut(&mut Survival::Least));
+            for _ in 0..draws {
+                let mut next = |limit| draw.below(limit);
+                add(step, Order::Lost, disk.after_power_cut(&mut Survival::Drawn(&mut next)));
+            }
+        }
+    }
+    assert_eq!(
+        describe(&disk.last(), &after),
+        Vec::<String>::new(),
+        "{name}: the replay is not what happened"
+    );
+    for State { step, order, files } in &states {
+        let about = format!("{name}, power lost after {} (call {step}), order {order:?}", calls[*step].name);
+        restore(&top, files);
+        keep_identities(sandbox);
+        check(sandbox, case, *order, &about);
+    }
+    // After the answer, nothing of it may be lost, whatever else survives.
+    for survival in 0..draws + 2 {
+        let mut next = |limit| draw.below(limit);
+        let mut survival = match survival {
+            0 => Survival::Names,
+            1 => Survival::Least,
+            _ => Survival::Drawn(&mut next),
+        };
+        restore(&top, &disk.after_power_cut(&mut survival));
+        keep_identities(sandbox);
+        (case.kept)(sandbox, &reported);
+        check(sandbox, case, Order::Lost, &format!("{name}, power lost after the answer"));
+    }
+    println!("{name}: {} calls, {} states", calls.len(), states.len());
+    assert!(states.len() > 10, "{name}: {} states", states.len());
+}
+
+/// A file keeps its inode over a power cut, but not over [`restore`]: what the journal says of
+/// Git's locks is brought up to date.
+fn keep_identities(sandbox: &Sandbox) {
+    let path = sandbox.git_dir().join("heddle/locks/t.journal");
+    let Ok(text) = fs::read(&path) else { return };
+    let Ok(mut journal) = serde_json::from_slice::<Value>(&text) else { return };
+    for (key, name) in [("tip", None), ("mark", None), ("lock", Some(TIP)), ("tip_lock", Some(TIP))] {
+        let value = &mut journal[key];
+        let name = name.map(str::to_owned).or_else(|| value["name"].as_str().map(str::to_owned));
+        let Some(meta) =
+            name.and_then(|name| fs::symlink_metadata(sandbox.git_dir().join(format!("{name}.lock"))).ok())
+        else {
+            continue;
+        };
+        let lock = if value["lock"].is_object() { &mut value["lock"] } else { value };
+        lock["dev"] = meta.dev().into();
+        lock["ino"] = meta.ino().into();
+    }
+    // `Value` makes an entry of every key that is looked for.
+    journal.as_object_mut().expect("an object").retain(|_, value| !value.is_null());
+    fs::write(path, format!("{journal}\n")).expect("journal");
+}
+
+/// The paths that differ.
+fn describe(one: &Files, other: &Files) -> Vec<String> {
+    let paths = one.keys().chain(other.keys().filter(|path| !one.contains_key(*path)));
+    paths.filter(|path| one.get(*path) != other.get(*path)).map(|path| path.display().to_string()).collect()
+}
+
+/// Runs a command that may find a lock of Git's whose removal, or our note of which, did not
+/// come to the disk: it then says so, and the doctor helps.
+fn healed(sandbox: &Sandbox, about: &str, command: &[&str]) -> Ended {
+    let answer = sandbox.heddle(command);
+    if answer.code != Some(75) {
+        return answer;
+    }
+    assert!(!sandbox.ref_locks().is_empty(), "{about}: {answer:?}");
+    let limit = std::time::Duration::from_secs(20);
+    let healed = eventually(limit, || {
+        sandbox.heddle(&["doctor", "--fix"]);
+        sandbox.ref_locks().is_empty()
+    });
+    assert!(healed, "{about}: {:?}", sandbox.heddle(&["doctor"]));
+    sandbox.heddle(command)
+}
+
+fn check(sandbox: &Sandbox, case: &Case<'_>, order: Order, about: &str) {
+    sandbox.git(&["config", "heddle.lockTimeout", "100ms"]);
+    let (next, codes) = &case.next;
+    let answer = healed(sandbox, about, next);
+    assert!(answer.code.is_some_and(|code| codes.contains(&code)), "{about}: {answer:?}");
+    let active = sandbox.active("t");
+    assert!(active.len() <= 1, "{about}: {active:?}");
+    let id = active.first().cloned().unwrap_or_else(|| {
+        let again = healed(sandbox, about, &["agent", "reserve", "--thread", "t", "--resume"]);
+        assert_eq!(again.code, Some(0), "{about}: {again:?}");
+        again.text("session_id")
+    });
+    sandbox.write("work", "after\n");
+    let after = healed(sandbox, about, &["agent", "capture", "--session", &id, "-m", "after"]);
+    assert_eq!(after.code, Some(0), "{about}: {after:?}");
+    assert_eq!(sandbox.git(&["show", &format!("{TIP}:work")]), "after", "{about}");
+    if order == Order::Lost {
+        sandbox.heddle(&["doctor", "--fix"]).ok();
+    }
+    sandbox.assert_clean(about);
+}
+
+#[test]
+fn a_reserve_that_answered_survives_and_one_that_did_not_is_repaired() {
+    let sandbox = Sandbox::new();
+    cut_everywhere(
+        &sandbox,
+        &Case {
+            name: "reserve",
+            command: vec!["agent", "reserve", "--thread", "t"],
+            next: (vec!["agent", "reserve", "--thread", "t", "--resume"], &[0, 3]),
+            kept: &|sandbox, reported| {
+                assert_eq!(sandbox.active("t"), [reported.text("session_id")]);
+            },
+        },
+    );
+}
+
+#[test]
+fn a_takeover_that_answered_survives_and_one_that_did_not_is_repaired() {
+    let sandbox = Sandbox::new();
+    let mut holder = Command::new("sleep").arg("600").spawn().expect("sleep");
+    let pid = holder.id().to_string();
+    sandbox.heddle(&["agent", "reserve", "--thread", "t", "--hold-for-pid", &pid]).ok();
+    holder.kill().expect("killed");
+    holder.wait().expect("gone");
+    cut_everywhere(
+        &sandbox,
+        &Case {
+            name: "takeover",
+            command: vec!["agent", "reserve", "--thread", "t"],
+            next: (vec!["agent", "reserve", "--thread", "t", "--resume"], &[0, 3]),
+            kept: &|sandbox, reported| {
+                assert_eq!(sandbox.active("t"), [reported.text("session_id")]);
+                assert_eq!(sandbox.record("threads/t.json")["generation"], 2);
+            },
+        },
+    );
+}
+
+#[test]
+fn a_capture_that_answered_survives_and_one_that_did_not_is_repaired() {
+    let sandbox = Sandbox::new();
+    let id = sandbox.heddle(&["agent", "reserve", "--thread", "t"]).ok().text("session_id");
+    sandbox.write("work", "work\n");
+    let command = vec!["agent", "capture", "--session", &id, "-m", "work"];
+    cut_everywhere(
+        &sandbox,
+        &Case {
+            name: "capture",
+            next: (command.clone(), &[0]),
+            command,
+            kept: &|sandbox, reported| {
+                assert_eq!(sandbox.commit(TIP), reported.text("commit"));
+            },
+        },
+    );
+}
+
+#[test]
+fn a_ready_that_answered_survives_and_one_that_did_not_is_repaired() {
+    let sandbox = Sandbox::new();
+    let id = sandbox.heddle(&["agent", "reserve", "--thread", "t"]).ok().text("session_id");
+    sandbox.write("work", "work\n");
+    let command = vec!["agent", "ready", "--session", &id, "-m", "work"];
+    cut_everywhere(
+        &sandbox,
+        &Case {
+            name: "ready",
+            next: (command.clone(), &[0]),
+            command,
+            kept: &|sandbox, reported| {
+                assert_eq!(reported.text("status"), "completed");
+                assert_eq!(sandbox.git(&["show", "refs/heddle/ready/t:work"]), "work");
+                assert_eq!(sandbox.commit("refs/heddle/ready/t"), sandbox.commit(TIP));
+            },
+        },
+    );
+}
+
+#[test]
+fn a_release_that_answered_survives_and_one_that_did_not_is_repaired() {
+    let sandbox = Sandbox::new();
+    let id = sandbox.heddle(&["agent", "reserve", "--thread", "t"]).ok().text("session_id");
+    let command = vec!["agent", "release", "--session", &id];
+    cut_everywhere(
+        &sandbox,
+        &Case {
+            name: "release",
+            next: (command.clone(), &[0]),
+            command,
+            kept: &|sandbox, _| {
+                let shown = sandbox.heddle(&["--json", "agent", "show", &id]).ok();
+                assert_eq!(shown.text("status"), "complete");
+                assert_eq!(sandbox.active("t"), Vec::<String>::new());
+            },
+        },
+    );
+}
