@@ -18,8 +18,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::process::Command;
 
 use serde_json::Value;
-use support_disk::{Disk, Files, Survival, calls, read, restore};
-use support_processes::{BINARY, Ended, Sandbox, eventually};
+use support_disk::{Disk, Survival, calls};
+use support_processes::{BINARY, Ended, Files, Sandbox, eventually, read, restore};
 
 /// The ref of the thread that all of this is about.
 const TIP: &str = "refs/heddle/threads/t";

@@ -325,9 +325,32 @@ impl LockedRef<'_> {
     /// unlocks it. The reflog is made if it does not exist.
     ///
     /// # Errors
-    /// [`GitError::RefMoved`] if it is not at `expected`: nothing is written.
-    pub fn swap(mut self, expected: &Expected, new: &CommitId, message: &str) -> Result<(), GitError> {
+    /// [`GitError::RefMoved`] if it is not at `expected`, or as the system says: nothing is
+    /// written, and the reflog is as it was.
+    pub fn swap(self, expected: &Expected, new: &CommitId, message: &str) -> Result<(), GitError> {
         self.check(expected)?;
+        let (repo, name) = (self.repo, self.name.clone());
+        let log = repo.common_dir().join("logs").join(&name);
+        let logged = fs::symlink_metadata(&log).map(|meta| meta.len());
+        let Err(error) = self.set(new, message) else { return Ok(()) };
+        // What fails last is the sync of a folder, and then the ref has moved for everybody.
+        if repo.read_ref(&name)?.as_ref() == Some(new) {
+            return Ok(());
+        }
+        // libgit2 writes the log first. Who else would write to it waited for our lock, and a
+        // line of theirs is not ours to take.
+        if let Ok(length) = logged
+            && let Ok(file) = File::options().write(true).open(&log)
+            && file.metadata().is_ok_and(|meta| meta.len() > length)
+        {
+            let _ = file.set_len(length);
+        } else if logged.is_err() {
+            let _ = fs::remove_file(&log);
+        }
+        Err(error)
+    }
+
+    fn set(mut self, new: &CommitId, message: &str) -> Result<(), GitError> {
         self.repo.raw().reference_ensure_log(&self.name)?;
         let oid = git2::Oid::from_str(new.as_str())?;
         // A reflog's lines cannot hold a newline.

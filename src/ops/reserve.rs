@@ -410,13 +410,14 @@ fn commit(
             },
         },
     };
-    journal::begin(&context.layout.journal(thread.name()), &entry, context.durability())?;
+    thread.begin(&entry)?;
     let written = write_all(context, thread, request, &session, previous.as_ref(), tip, old.is_none());
     let present = match written {
         Ok(present) => present,
         Err(error) => {
             // As if we had died here: what a successor would do, we do ourselves.
             let _ = recover(context, thread.name());
+            let _ = give_back(context, thread, &entry);
             return Err(error);
         }
     };
@@ -436,8 +437,19 @@ fn commit(
         events::append(&log, &event("expired", &previous, Some(Status::Abandoned)));
     }
     events::append(&log, &event("reserved", &session, None));
-    let _ = atomic_file::remove(&context.layout.journal(thread.name()));
+    let _ = thread.settle();
     Ok(Reserved { session, token, new: true, created: old.is_none(), warnings: Vec::new(), present })
+}
+
+/// Takes back a reservation that came to its commit point and failed after it (the record is
+/// in its place, and its folder could not be synced): nobody will learn its token.
+fn give_back(context: &Context<'_>, thread: &LockedThread<'_>, reserve: &Entry) -> Result<(), Error> {
+    let Action::Reserve { session, tip, .. } = &reserve.action else { return Ok(()) };
+    let Some(session) = context.registry.read(session)? else { return Ok(()) };
+    let action = Action::Withdraw { session: session.session_id, tip: tip.clone() };
+    let entry = Entry { action, ..reserve.clone() };
+    thread.begin(&entry)?;
+    recover(context, thread.name())
 }
 
 /// Everything between the journal and the commit point, which is the last write here.

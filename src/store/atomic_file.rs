@@ -95,13 +95,23 @@ impl Staged {
     /// may not survive a power cut.
     pub fn install(self) -> Result<(), StoreError> {
         let new = sibling(&self.path);
-        if let Err(error) = fs::rename(&new, &self.path) {
-            let _ = fs::remove_file(&new);
-            return Err(StoreError::io("write", &self.path)(error));
+        // Opened before anything is visible: what can go wrong then changes nothing.
+        let renamed = self.folder().and_then(|folder| fs::rename(&new, &self.path).map(|()| folder));
+        match renamed {
+            Ok(None) => Ok(()),
+            Ok(Some(folder)) => folder.sync_all().map_err(StoreError::io("sync", &self.path)),
+            Err(error) => {
+                let _ = fs::remove_file(&new);
+                Err(StoreError::io("write", &self.path)(error))
+            }
         }
-        match self.path.parent() {
-            Some(folder) => sync_folder(folder, self.durability),
-            None => Ok(()),
+    }
+
+    /// The folder, to be synced once the file has its name.
+    fn folder(&self) -> io::Result<Option<File>> {
+        match (self.durability, self.path.parent()) {
+            (Durability::PowerLoss, Some(folder)) => File::open(folder).map(Some),
+            _ => Ok(None),
         }
     }
 }

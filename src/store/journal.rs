@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::StoreError;
 use super::atomic_file::{self, Durability, no_follow, sync_folder};
-use crate::names::{CommitId, Generation, SessionId};
+use crate::names::{CommitId, Generation, SessionId, ThreadName};
 
 /// The version of the journal's form.
 pub const VERSION: u64 = 1;
@@ -113,6 +113,23 @@ pub enum Action {
         /// Git's own lock on the thread's tip, held by this operation.
         lock: FileIdentity,
     },
+}
+
+impl Action {
+    /// Git's own locks that this operation on `thread` holds: the ref's full name, and which
+    /// file its lock is.
+    #[must_use]
+    pub fn locks(&self, thread: &ThreadName) -> Vec<(String, FileIdentity)> {
+        match self {
+            Self::Reserve { tip, .. } | Self::Capture { tip, .. } | Self::Withdraw { tip, .. } => {
+                vec![(tip.name.clone(), tip.lock)]
+            }
+            Self::Ready { mark, tip_lock, .. } => {
+                vec![(mark.name.clone(), mark.lock), (thread.tip_ref(), *tip_lock)]
+            }
+            Self::Release { lock, .. } => vec![(thread.tip_ref(), *lock)],
+        }
+    }
 }
 
 /// The journal's content.

@@ -1,7 +1,9 @@
 //! A thread under its lock.
 
+use std::cell::RefCell;
+
 use super::record::ThreadRecord;
-use super::recover::recover;
+use super::recover::{recover, unlock};
 use crate::context::Context;
 use crate::error::Error;
 use crate::git::GitError;
@@ -10,6 +12,7 @@ use crate::names::{CommitId, SessionId, ThreadName};
 use crate::session::liveness::{Liveness, judge};
 use crate::session::{Session, SessionError};
 use crate::store::events::{self, Event};
+use crate::store::journal::{self, Entry, FileIdentity};
 use crate::store::lock::{FileLock, Terms};
 use crate::store::{StoreError, atomic_file};
 
@@ -19,6 +22,8 @@ pub struct LockedThread<'a> {
     pub(super) context: &'a Context<'a>,
     pub(super) name: ThreadName,
     pub(super) record: Option<ThreadRecord>,
+    /// Git's locks of the operation in the journal.
+    locks: RefCell<Vec<(String, FileIdentity)>>,
     _lock: FileLock,
 }
 
@@ -71,7 +76,7 @@ impl<'a> LockedThread<'a> {
         let lock = FileLock::acquire(&context.layout.lock(name), terms, context.platform)?;
         recover(context, name)?;
         let record = ThreadRecord::read(&context.layout, name)?;
-        Ok(Self { context, name: name.clone(), record, _lock: lock })
+        Ok(Self { context, name: name.clone(), record, locks: RefCell::default(), _lock: lock })
     }
 
     /// The thread's name.
@@ -124,9 +129,25 @@ impl<'a> LockedThread<'a> {
         }
     }
 
-    /// Removes the journal: the operation is whole.
-    pub(super) fn settle(&self) -> Result<(), StoreError> {
-        atomic_file::remove(&self.context.layout.journal(&self.name))
+    /// Writes the journal: everything else of the operation comes after. Git's locks that it
+    /// names are held.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`]; nothing is left over.
+    pub fn begin(&self, entry: &Entry) -> Result<(), StoreError> {
+        journal::begin(&self.context.layout.journal(&self.name), entry, self.context.durability())?;
+        self.locks.replace(entry.action.locks(&self.name));
+        Ok(())
+    }
+
+    /// Removes the journal: the operation is whole, and Git's locks were given back. One that
+    /// could not be removed keeps the journal, which alone proves whose it is.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`]; the next command on the thread finishes.
+    pub fn settle(&self) -> Result<(), Error> {
+        unlock(self.context, &self.locks.take())?;
+        Ok(atomic_file::remove(&self.context.layout.journal(&self.name))?)
     }
 
     /// Appends to the event log.

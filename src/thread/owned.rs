@@ -165,7 +165,6 @@ impl<'a> OwnedThread<'a> {
         let context = self.thread.context;
         locked.check(expected)?;
         let operation = context.operation_id().map_err(Error::Randomness)?;
-        let path = context.layout.journal(&self.thread.name);
         let moved = RefMove {
             name: locked.name().to_owned(),
             old: locked.current().cloned(),
@@ -173,7 +172,7 @@ impl<'a> OwnedThread<'a> {
             lock: locked.identity(),
         };
         let entry = Entry { version: journal::VERSION, operation: operation.clone(), action: action(moved) };
-        journal::begin(&path, &entry, context.durability())?;
+        self.thread.begin(&entry)?;
         // If this fails nothing was written, and the caller removes the journal once it
         // holds no lock of Git's any more.
         locked.swap(expected, new, message)?;
@@ -231,19 +230,20 @@ impl<'a> OwnedThread<'a> {
                 lock: tip.identity(),
             },
         };
-        journal::begin(&context.layout.journal(&self.thread.name), &entry, context.durability())?;
+        self.thread.begin(&entry)?;
         let session = registry::ended(self.session.clone(), status, at);
-        if let Err(error) = context.registry.end(&session)
-            && !context.layout.ended_session(&session.session_id).exists()
-        {
-            // Nothing has changed yet, so nothing has to be finished.
-            drop(tip);
-            self.thread.settle()?;
-            return Err(error.into());
-        }
-        // The session has ended for every reader. If the rest fails, the journal stays and
-        // the next command on the thread finishes.
-        if self.disown().is_ok() {
+        let whole = match context.registry.end(&session) {
+            Err(error) if !context.layout.ended_session(&session.session_id).exists() => {
+                // Nothing has changed yet, so nothing has to be finished.
+                drop(tip);
+                self.thread.settle()?;
+                return Err(error.into());
+            }
+            ended => ended.is_ok(),
+        };
+        // The session has ended for every reader. If something else failed or fails, the
+        // journal stays and the next command on the thread finishes.
+        if whole && self.disown().is_ok() {
             self.thread.tell(&self.event(operation, "released", tip.current(), Some(status)));
             // Unlocked before the journal goes: it alone proves that the lock is ours.
             drop(tip);
@@ -276,7 +276,7 @@ impl<'a> OwnedThread<'a> {
                 },
             },
         };
-        journal::begin(&context.layout.journal(&self.thread.name), &entry, context.durability())?;
+        self.thread.begin(&entry)?;
         context.registry.forget_live(&session)?;
         self.disown()?;
         // The owner is gone for every reader; the ref goes by Git's own program, which takes

@@ -47,9 +47,9 @@ pub fn recover(context: &Context<'_>, thread: &ThreadName) -> Result<(), Error> 
     let record = ThreadRecord::read(&context.layout, thread)?;
     // What a killed writer had staged; nobody else writes these under our lock.
     atomic_file::remove(&atomic_file::sibling(&context.layout.thread(thread)))?;
+    unlock(context, &entry.action.locks(thread))?;
     let done = match &entry.action {
         Action::Reserve { session, previous, tip, .. } => {
-            unlock(context, &tip.name, tip.lock)?;
             if let Some(previous) = previous {
                 // The predecessor was judged dead: its end stands either way.
                 if context.layout.ended_session(previous).exists() {
@@ -67,7 +67,6 @@ pub fn recover(context: &Context<'_>, thread: &ThreadName) -> Result<(), Error> 
             committed.then_some(("reserved", session, Some(&tip.new), None))
         }
         Action::Capture { session, tip, worktree_git_dir, head } => {
-            unlock(context, &tip.name, tip.lock)?;
             atomic_file::remove(&atomic_file::sibling(&context.layout.session(session)))?;
             atomic_file::remove(&atomic_file::sibling(&Layout::binding(worktree_git_dir)))?;
             let moved = context.repo.read_ref(&tip.name)?.as_ref() == Some(&tip.new);
@@ -80,9 +79,7 @@ pub fn recover(context: &Context<'_>, thread: &ThreadName) -> Result<(), Error> 
             }
             moved.then_some(("captured", session, Some(&tip.new), None))
         }
-        Action::Ready { session, mark, tip_lock } => {
-            unlock(context, &mark.name, mark.lock)?;
-            unlock(context, &thread.tip_ref(), *tip_lock)?;
+        Action::Ready { session, mark, .. } => {
             atomic_file::remove(&atomic_file::sibling(&context.layout.session(session)))?;
             let moved = context.repo.read_ref(&mark.name)?.as_ref() == Some(&mark.new);
             if !moved {
@@ -91,7 +88,6 @@ pub fn recover(context: &Context<'_>, thread: &ThreadName) -> Result<(), Error> 
             moved.then_some(("ready", session, Some(&mark.new), None))
         }
         Action::Withdraw { session, tip } => {
-            unlock(context, &tip.name, tip.lock)?;
             context.registry.forget_live(session)?;
             if let Some(mut record) = record.filter(|record| record.owner.as_ref() == Some(session)) {
                 record.owner = None;
@@ -100,8 +96,7 @@ pub fn recover(context: &Context<'_>, thread: &ThreadName) -> Result<(), Error> 
             undo_creation(context, tip)?;
             Some(("withdrawn", session, None, None))
         }
-        Action::Release { session, status, at, lock, .. } => {
-            unlock(context, &thread.tip_ref(), *lock)?;
+        Action::Release { session, status, at, .. } => {
             atomic_file::remove(&atomic_file::sibling(&context.layout.ended_session(session)))?;
             finish_release(context, record, &entry, status, at)?;
             Some(("released", session, None, Some(status.clone())))
@@ -123,11 +118,16 @@ pub fn recover(context: &Context<'_>, thread: &ThreadName) -> Result<(), Error> 
     Ok(atomic_file::remove(&path)?)
 }
 
-/// Removes Git's lock on the ref `name` if it is the file that the dead operation made.
-fn unlock(context: &Context<'_>, name: &str, ours: FileIdentity) -> Result<(), Error> {
-    let lock = context.layout.ref_lock(name);
-    if FileIdentity::of(&lock) == Some(ours) {
-        atomic_file::remove(&lock)?;
+/// Removes those of Git's locks on refs that are still the files which our operation made.
+///
+/// # Errors
+/// [`crate::store::StoreError::Io`] if one of them is there and cannot be removed.
+pub(super) fn unlock(context: &Context<'_>, locks: &[(String, FileIdentity)]) -> Result<(), Error> {
+    for (name, ours) in locks {
+        let lock = context.layout.ref_lock(name);
+        if FileIdentity::of(&lock) == Some(*ours) {
+            atomic_file::remove(&lock)?;
+        }
     }
     Ok(())
 }

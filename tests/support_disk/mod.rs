@@ -12,61 +12,15 @@
 //! the real disk ([`Recording::last`] with what is there).
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Component, Path, PathBuf};
+
+use crate::support_processes::{Body, Files};
 
 /// Calls that the replay knows; all that can change a file or make a change survive.
 pub(crate) const CALLS: &str = "open,openat,creat,write,pwrite64,writev,pwritev,pwritev2,ftruncate,truncate,\
     fallocate,copy_file_range,sendfile,rename,renameat,renameat2,link,linkat,unlink,unlinkat,mkdir,mkdirat,\
     rmdir,symlink,symlinkat,fsync,fdatasync,sync,syncfs,sync_file_range,lseek";
-
-/// Files by their paths below the top; a folder has no content, and a link where it leads.
-pub(crate) type Files = BTreeMap<PathBuf, Body>;
-
-/// What is in a place.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) enum Body {
-    File(Vec<u8>),
-    Link(PathBuf),
-    Folder,
-}
-
-/// What is below `top`.
-pub(crate) fn read(top: &Path) -> Files {
-    let mut files = Files::new();
-    let mut folders = vec![top.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).expect("folder") {
-            let path = entry.expect("entry").path();
-            let body = if path.is_symlink() {
-                Body::Link(fs::read_link(&path).expect("link"))
-            } else if path.is_dir() {
-                folders.push(path.clone());
-                Body::Folder
-            } else {
-                Body::File(fs::read(&path).expect("file"))
-            };
-            files.insert(path.strip_prefix(top).expect("below").to_owned(), body);
-        }
-    }
-    files
-}
-
-/// Puts `files` below `top` in the place of what is there.
-pub(crate) fn restore(top: &Path, files: &Files) {
-    fs::remove_dir_all(top).expect("removed");
-    fs::create_dir(top).expect("folder");
-    // A folder sorts before what is in it.
-    for (path, body) in files {
-        let path = top.join(path);
-        match body {
-            Body::Folder => fs::create_dir(&path).expect("folder"),
-            Body::Link(to) => std::os::unix::fs::symlink(to, &path).expect("link"),
-            Body::File(bytes) => fs::write(&path, bytes).expect("file"),
-        }
-    }
-}
 
 #[derive(Debug, Clone)]
 enum Content {

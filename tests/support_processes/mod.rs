@@ -2,6 +2,7 @@
 
 #![expect(dead_code, reason = "each test crate uses a part")]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -233,5 +234,52 @@ pub(crate) fn eventually(limit: Duration, mut holds: impl FnMut() -> bool) -> bo
             return false;
         }
         std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Files by their paths below the top; a folder has no content, and a link where it leads.
+pub(crate) type Files = BTreeMap<PathBuf, Body>;
+
+/// What is in a place.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Body {
+    File(Vec<u8>),
+    Link(PathBuf),
+    Folder,
+}
+
+/// What is below `top`.
+pub(crate) fn read(top: &Path) -> Files {
+    let mut files = Files::new();
+    let mut folders = vec![top.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("folder") {
+            let path = entry.expect("entry").path();
+            let body = if path.is_symlink() {
+                Body::Link(fs::read_link(&path).expect("link"))
+            } else if path.is_dir() {
+                folders.push(path.clone());
+                Body::Folder
+            } else {
+                Body::File(fs::read(&path).expect("file"))
+            };
+            files.insert(path.strip_prefix(top).expect("below").to_owned(), body);
+        }
+    }
+    files
+}
+
+/// Puts `files` below `top` in the place of what is there.
+pub(crate) fn restore(top: &Path, files: &Files) {
+    fs::remove_dir_all(top).expect("removed");
+    fs::create_dir(top).expect("folder");
+    // A folder sorts before what is in it.
+    for (path, body) in files {
+        let path = top.join(path);
+        match body {
+            Body::Folder => fs::create_dir(&path).expect("folder"),
+            Body::Link(to) => std::os::unix::fs::symlink(to, &path).expect("link"),
+            Body::File(bytes) => fs::write(&path, bytes).expect("file"),
+        }
     }
 }
