@@ -400,7 +400,9 @@ fn nobody_inherits_the_lock_of_the_session() {
     kill(grandchild, Signal::SIGKILL).expect("killed");
 }
 
-/// Drives a shell on a terminal of its own: Ctrl-Z, `fg`, Ctrl-C, as a person would.
+/// Drives a shell on a terminal of its own: Ctrl-Z, `fg`, Ctrl-C, as a person would. The
+/// command starts no process: a shell in `vfork` does not stop while its stopped child has
+/// not become another program, whoever runs it.
 const TERMINAL: &str = r#"
 import os, pty, select, sys, time
 pid, fd = pty.fork()
@@ -416,7 +418,7 @@ def wait_for(word, times=1):
         if select.select([fd], [], [], 0.1)[0]:
             seen += os.read(fd, 4096)
 os.write(fd, b"PS1='pro''mpt> '; stty -echo\n"); wait_for(b"prompt> ")
-os.write(fd, (sys.argv[1] + " agent run --thread t -- sh -c 'trap \"echo got-int; exit 6\" INT; echo be''gun; while :; do sleep 0.05; done'\n").encode())
+os.write(fd, (sys.argv[1] + " agent run --thread t -- sh -c 'trap \"echo got-int; exit 6\" INT; echo be''gun; while :; do read line; done'\n").encode())
 wait_for(b"begun")
 os.write(fd, b"\x1a"); wait_for(b"Stopped")
 os.write(fd, b"fg\n"); time.sleep(0.3)
