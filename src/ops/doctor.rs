@@ -13,6 +13,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::names::{READY, SessionId, THREADS, ThreadName};
 use crate::session::binding::Binding;
+use crate::session::liveness::Presence;
 use crate::session::session::Status;
 use crate::store::journal::{self, Found};
 use crate::store::{StoreError, atomic_file};
@@ -210,7 +211,8 @@ fn leftovers(context: &Context<'_>, fix: bool, findings: &mut Vec<Finding>) -> R
         let id = path.file_stem().and_then(|stem| SessionId::parse(stem.to_str()?).ok());
         let Some(id) = id.filter(|id| !context.layout.session(id).exists()) else { continue };
         // Its record is made before it and removed before it, so nobody will hold it again.
-        let fixed = fix && !context.registry.is_present(&id) && atomic_file::remove(&path).is_ok();
+        let fixed =
+            fix && context.registry.presence(&id) == Presence::Free && atomic_file::remove(&path).is_ok();
         finding(None, path, format!("a lock file of session '{id}', which is not live"), fixed);
     }
     Ok(())

@@ -40,6 +40,17 @@ impl Liveness {
     }
 }
 
+/// Whether a command acts for a session right now: whether its presence lock is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// Somebody holds it.
+    Held,
+    /// Nobody does.
+    Free,
+    /// It may not be looked at.
+    Unknown,
+}
+
 /// How long ago a heartbeat was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Age {
@@ -97,12 +108,11 @@ pub fn command_may_live(session: &Session, platform: &dyn Platform) -> bool {
     of_process(command, session.place(), true, platform).may_live()
 }
 
-/// Judges `session`. `present` tells whether a command acts for it right now: whether its
-/// presence lock is held, which counts on the same boot only.
+/// Judges `session`. Its `presence` counts on the same boot only.
 #[must_use]
 pub fn judge(
     session: &Session,
-    present: bool,
+    presence: Presence,
     unknown_ttl: Duration,
     now: &Moment,
     platform: &dyn Platform,
@@ -112,7 +122,7 @@ pub fn judge(
     }
     let (heartbeat, place) = (&session.heartbeat, session.place());
     let same_boot = same_boot(place, platform);
-    if present && same_boot {
+    if presence == Presence::Held && same_boot {
         return Liveness::Alive;
     }
     let age = age(heartbeat, now, platform);
@@ -134,6 +144,12 @@ pub fn judge(
         Holder::Lock { .. } if !same_boot => Liveness::Unknown("its lock is of another boot"),
         Holder::Lock { command: None, .. } => Liveness::Dead("nobody holds its lock"),
         Holder::Lock { command: Some(command), .. } => of_process(*command, place, lapsed, platform),
+    };
+    let verdict = match verdict {
+        Liveness::Dead(_) if presence == Presence::Unknown && same_boot => {
+            Liveness::Unknown("its lock file may not be looked at")
+        }
+        verdict => verdict,
     };
     match (verdict, age) {
         (Liveness::Unknown(_), Age::Past(age)) if age > unknown_ttl => {
@@ -185,12 +201,13 @@ mod tests {
         process: ProcessState,
         ttl: u64,
     ) -> &'static str {
-        judged(serde_json::json!({"kind": "lock", "command": command}), present, heard, process, ttl)
+        let presence = if present { Presence::Held } else { Presence::Free };
+        judged(serde_json::json!({"kind": "lock", "command": command}), presence, heard, process, ttl)
     }
 
     fn judged(
         holder: serde_json::Value,
-        present: bool,
+        presence: Presence,
         heard: Place,
         process: ProcessState,
         ttl: u64,
@@ -206,7 +223,7 @@ mod tests {
         });
         let session: Session = serde_json::from_value(record).expect("a record");
         let world = World { place: place("here", "boot", "pid"), process };
-        judge(&session, present, Duration::from_secs(3600), &world.now(), &world).word()
+        judge(&session, presence, Duration::from_secs(3600), &world.now(), &world).word()
     }
 
     #[test]
@@ -222,6 +239,17 @@ mod tests {
         assert_eq!(verdict(command, false, here(), ProcessState::Unknown, 1), "unknown");
         assert_eq!(verdict(None, true, here(), ProcessState::Gone, 1), "alive");
         assert_eq!(verdict(None, false, here(), running(42), 1), "dead");
+    }
+
+    #[test]
+    fn nobody_is_dead_whose_lock_may_not_be_looked_at() {
+        let here = || place("here", "boot", "pid");
+        let lock = || serde_json::json!({"kind": "lock", "command": null});
+        let lease = || serde_json::json!({"kind": "lease"});
+        let gone = ProcessState::Gone;
+        assert_eq!(judged(lock(), Presence::Unknown, here(), gone, 3600), "unknown");
+        assert_eq!(judged(lease(), Presence::Unknown, here(), gone, 1), "unknown");
+        assert_eq!(judged(lease(), Presence::Unknown, here(), gone, 3600), "alive");
     }
 
     #[test]
@@ -245,9 +273,15 @@ mod tests {
                 _ => serde_json::json!({"kind": kind, "pid": 7, "start_time": 42, "place": at}),
             };
             // The judge is outside, and so is the holder: its pid is seen.
-            assert_eq!(judged(holder(&outside), false, inside.clone(), ProcessState::Gone, 3600), "dead");
+            assert_eq!(
+                judged(holder(&outside), Presence::Free, inside.clone(), ProcessState::Gone, 3600),
+                "dead"
+            );
             // The holder is elsewhere than the judge, whatever has the pid here.
-            assert_eq!(judged(holder(&inside), false, outside.clone(), ProcessState::Gone, 3600), "unknown");
+            assert_eq!(
+                judged(holder(&inside), Presence::Free, outside.clone(), ProcessState::Gone, 3600),
+                "unknown"
+            );
         }
     }
 }

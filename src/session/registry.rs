@@ -8,6 +8,7 @@ use std::fs::File;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use super::liveness::Presence;
 use super::session::{Session, Status, VERSION};
 use crate::names::SessionId;
 use crate::platform;
@@ -83,10 +84,16 @@ impl Registry {
         atomic_file::remove(&self.layout.live(id))
     }
 
-    /// Whether a command acts for the session right now.
+    /// Whether a command acts for the session right now. On a file system that keeps no locks
+    /// nobody can hold one.
     #[must_use]
-    pub fn is_present(&self, id: &SessionId) -> bool {
-        File::open(self.layout.live(id)).is_ok_and(|file| platform::is_present(&file).unwrap_or(false))
+    pub fn presence(&self, id: &SessionId) -> Presence {
+        match no_follow().read(true).open(self.layout.live(id)) {
+            Ok(file) if platform::is_present(&file).unwrap_or(false) => Presence::Held,
+            Ok(_) => Presence::Free,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Presence::Free,
+            Err(_) => Presence::Unknown,
+        }
     }
 
     /// Marks this process as acting for the session for as long as the value lives. Where

@@ -58,8 +58,8 @@ pub fn owner_of(context: &Context<'_>, record: Option<&ThreadRecord>) -> Option<
 /// Judges `session` here and now.
 #[must_use]
 pub fn liveness_of(context: &Context<'_>, session: &Session) -> Liveness {
-    let present = context.registry.is_present(&session.session_id);
-    judge(session, present, context.settings.unknown_ttl, &context.platform.now(), context.platform)
+    let presence = context.registry.presence(&session.session_id);
+    judge(session, presence, context.settings.unknown_ttl, &context.platform.now(), context.platform)
 }
 
 impl<'a> LockedThread<'a> {
