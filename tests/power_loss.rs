@@ -154,6 +154,7 @@ fn keep_identities(sandbox: &Sandbox) {
         let lock = if value["lock"].is_object() { &mut value["lock"] } else { value };
         lock["dev"] = meta.dev().into();
         lock["ino"] = meta.ino().into();
+        lock["born"] = Value::Null;
     }
     // `Value` makes an entry of every key that is looked for.
     journal.as_object_mut().expect("an object").retain(|_, value| !value.is_null());

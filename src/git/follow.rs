@@ -134,8 +134,8 @@ fn move_head(
     // Briefly: whoever holds it is about to move HEAD elsewhere.
     let head = repo.lock_ref("HEAD", std::time::Duration::from_millis(100))?;
     let note = scratch.join(HEAD_LOCK);
-    let FileIdentity { dev, ino } = head.identity();
-    fs::write(&note, format!("{dev} {ino}")).map_err(io_error("write", &note))?;
+    let identity = serde_json::to_vec(&head.identity()).map_err(io::Error::from);
+    identity.and_then(|identity| fs::write(&note, identity)).map_err(io_error("write", &note))?;
     head.swap(&Expected::Exactly(from.clone()), to, &format!("heddle: capture {}", to.short()))?;
     Ok(None)
 }
@@ -150,11 +150,8 @@ pub(super) fn unlock_after(scratch: &Path, git_dir: &Path) {
         let _ = fs::remove_file(&lock);
     }
     let lock = git_dir.join("HEAD.lock");
-    let noted = fs::read_to_string(scratch.join(HEAD_LOCK)).unwrap_or_default();
-    let noted = noted
-        .split_once(' ')
-        .and_then(|(dev, ino)| Some(FileIdentity { dev: dev.parse().ok()?, ino: ino.parse().ok()? }));
-    if noted.is_some() && FileIdentity::of(&lock) == noted {
+    let noted = fs::read(scratch.join(HEAD_LOCK)).unwrap_or_default();
+    if serde_json::from_slice::<FileIdentity>(&noted).is_ok_and(|noted| noted.is_at(&lock)) {
         let _ = fs::remove_file(&lock);
     }
 }

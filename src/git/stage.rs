@@ -70,7 +70,7 @@ impl Stamp {
     pub(super) fn of(path: &Path) -> Option<Self> {
         use std::os::unix::fs::MetadataExt as _;
         let meta = fs::symlink_metadata(path).ok()?;
-        let file = FileIdentity { dev: meta.dev(), ino: meta.ino() };
+        let file = FileIdentity { dev: meta.dev(), ino: meta.ino(), born: None };
         Some(Self { file, size: meta.size(), modified: (meta.mtime(), meta.mtime_nsec()) })
     }
 }

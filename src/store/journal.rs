@@ -13,6 +13,7 @@
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +31,10 @@ pub struct FileIdentity {
     pub dev: u64,
     /// The inode.
     pub ino: u64,
+    /// When it was made, in nanoseconds since 1970, where the file system tells: the number of
+    /// an inode that was removed is soon given to another file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub born: Option<u64>,
 }
 
 impl FileIdentity {
@@ -38,7 +43,17 @@ impl FileIdentity {
     #[must_use]
     pub fn of(path: &Path) -> Option<Self> {
         let meta = std::fs::symlink_metadata(path).ok()?;
-        meta.is_file().then(|| Self { dev: meta.dev(), ino: meta.ino() })
+        let born = meta.created().ok().and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
+        let born = born.and_then(|since| u64::try_from(since.as_nanos()).ok());
+        meta.is_file().then(|| Self { dev: meta.dev(), ino: meta.ino(), born })
+    }
+
+    /// Whether the file at `path` is this one.
+    #[must_use]
+    pub fn is_at(self, path: &Path) -> bool {
+        Self::of(path).is_some_and(|there| {
+            (self.dev, self.ino) == (there.dev, there.ino) && (self.born.is_none() || self.born == there.born)
+        })
     }
 }
 

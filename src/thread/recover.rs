@@ -125,7 +125,7 @@ pub fn recover(context: &Context<'_>, thread: &ThreadName) -> Result<(), Error> 
 pub(super) fn unlock(context: &Context<'_>, locks: &[(String, FileIdentity)]) -> Result<(), Error> {
     for (name, ours) in locks {
         let lock = context.layout.ref_lock(name);
-        if FileIdentity::of(&lock) == Some(*ours) {
+        if ours.is_at(&lock) {
             atomic_file::remove(&lock)?;
         }
     }
