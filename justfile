@@ -18,3 +18,8 @@ bench:
 # Rewrite what is generated and checked in: schemas and man pages
 regen:
     HEDDLE_REGEN=1 cargo test --locked --test generated
+
+# Races, crashes, faults and power cuts, for as long as it takes (docs/reliability.md)
+torture:
+    HEDDLE_FAULTS=all HEDDLE_POWER_DRAWS=6 HEDDLE_HISTORIES=200 cargo test --locked --test races \
+        --test crashes --test faults --test power_loss --test histories -- --nocapture

@@ -19,7 +19,7 @@ use std::process::Command;
 
 use serde_json::Value;
 use support_disk::{Disk, Survival, calls};
-use support_processes::{BINARY, Ended, Files, Sandbox, eventually, read, restore};
+use support_processes::{BINARY, Ended, Files, Sandbox, read, restore};
 
 /// The ref of the thread that all of this is about.
 const TIP: &str = "refs/heddle/threads/t";
@@ -175,12 +175,7 @@ fn healed(sandbox: &Sandbox, about: &str, command: &[&str]) -> Ended {
         return answer;
     }
     assert!(!sandbox.ref_locks().is_empty(), "{about}: {answer:?}");
-    let limit = std::time::Duration::from_secs(20);
-    let healed = eventually(limit, || {
-        sandbox.heddle(&["doctor", "--fix"]);
-        sandbox.ref_locks().is_empty()
-    });
-    assert!(healed, "{about}: {:?}", sandbox.heddle(&["doctor"]));
+    sandbox.heal(about);
     sandbox.heddle(command)
 }
 

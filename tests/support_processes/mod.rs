@@ -171,6 +171,16 @@ impl Sandbox {
         files(&self.git_dir().join("refs"), &|name| name.ends_with(".lock"))
     }
 
+    /// Has the doctor remove the locks of Git's that killed processes left. Git processes of
+    /// other tests may hold them, for all the doctor can know, so it may take a while.
+    pub(crate) fn heal(&self, about: &str) {
+        let healed = eventually(Duration::from_secs(30), || {
+            self.heddle(&["doctor", "--fix"]);
+            self.ref_locks().is_empty()
+        });
+        assert!(healed, "{about}: {:?}", self.heddle(&["doctor"]));
+    }
+
     /// Asserts that the repository is sound and that nothing is left over.
     pub(crate) fn assert_clean(&self, about: &str) {
         let fsck = self.run("git", &["fsck", "--strict", "--no-dangling"]);
