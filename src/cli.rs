@@ -7,6 +7,7 @@
 //! is a value, [`Refused`], in Git's voice; nothing here prints or exits.
 
 use std::ffi::{OsStr, OsString};
+use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -134,19 +135,23 @@ pub struct Settings {
 
 impl Settings {
     /// Takes over what one level of the command line says.
-    fn merge(&mut self, level: &ArgMatches) -> Result<(), clap::Error> {
+    ///
+    /// The values are looked at where they lie: `Global::from_arg_matches` would first copy
+    /// the level and all below it.
+    fn merge(&mut self, level: &ArgMatches) {
         let on_line = |id: &str| {
             level.try_contains_id(id).unwrap_or(false)
                 && level.value_source(id) == Some(clap::parser::ValueSource::CommandLine)
         };
-        let global = Global::from_arg_matches(level)?;
-        self.directories.extend(global.directory);
-        self.repo = global.repo.or_else(|| self.repo.take());
+        self.directories.extend(level.get_many::<PathBuf>("directory").into_iter().flatten().cloned());
+        if let Some(repo) = level.get_one::<PathBuf>("repo") {
+            self.repo = Some(repo.clone());
+        }
         if on_line("json") {
             self.asked = Asked::Json;
         } else if on_line("no-json") {
             self.asked = Asked::Text;
-        } else if let Some(output) = global.output {
+        } else if let Some(output) = level.get_one::<OutputArg>("output") {
             self.asked = match output {
                 OutputArg::Auto => Asked::Nothing,
                 OutputArg::Json => Asked::Json,
@@ -161,14 +166,13 @@ impl Settings {
         if on_line("quiet") {
             (self.quiet, self.verbosity) = (true, 0);
         } else if on_line("verbose") {
-            (self.quiet, self.verbosity) = (false, self.verbosity.saturating_add(global.verbose));
+            (self.quiet, self.verbosity) = (false, self.verbosity.saturating_add(level.get_count("verbose")));
         } else if on_line("no-quiet") {
             self.quiet = false;
         }
         if on_line("no-verbose") {
             self.verbosity = 0;
         }
-        Ok(())
     }
 }
 
@@ -200,18 +204,20 @@ pub enum Refused {
 }
 
 /// The whole definition: every command with the global options and all `--no-` forms.
+///
+/// What commands have in common is added to each when it is first needed, which for a
+/// command line is along its own words only; [`clap::Command::build`] does it everywhere.
 #[must_use]
 pub fn command() -> clap::Command {
     complete(Root::command())
 }
 
-/// Adds to `command` and all below it what they have in common.
+/// Adds to `command`, and later to all below it, what they have in common.
 fn complete(command: clap::Command) -> clap::Command {
     // The doc comment of `Global` would become the description of every command.
     let about = command.get_about().cloned().unwrap_or_default();
     let command = with_negations(Global::augment_args(command)).about(about).long_about(None);
-    let names: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
-    names.iter().fold(command, |command, name| command.mut_subcommand(name, complete))
+    command.mut_subcommands(|below| below.defer(complete))
 }
 
 /// Adds `--no-x` for every switch `--x`, and `--x` for every `--no-x`. Hidden, since a list
@@ -262,14 +268,16 @@ fn any_path() -> impl clap::builder::TypedValueParser<Value = PathBuf> {
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Refused> {
     let args = end_of_options(args.into_iter().collect());
     let understood = || -> Result<Invocation, clap::Error> {
-        let matches = command().try_get_matches_from(&args)?;
+        // Never freed: it is one a process, and taking it apart costs as much as making it.
+        let mut definition = ManuallyDrop::new(command());
+        let mut matches = definition.try_get_matches_from_mut(&args)?;
         let mut settings = Settings::default();
         let mut level = Some(&matches);
         while let Some(matches) = level {
-            settings.merge(matches)?;
+            settings.merge(matches);
             level = matches.subcommand().map(|(_, below)| below);
         }
-        Ok(Invocation { settings, command: Root::from_arg_matches(&matches)?.command })
+        Ok(Invocation { settings, command: Root::from_arg_matches_mut(&mut matches)?.command })
     };
     understood().map_err(|error| refused(&error, &args))
 }
