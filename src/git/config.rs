@@ -1,7 +1,7 @@
 //! Configuration as `git config` would answer.
 //!
-//! libgit2 reads the files; what Git takes from the environment besides (`git -c`, that is
-//! `GIT_CONFIG_PARAMETERS`, and `GIT_CONFIG_COUNT`) is laid over it here, in Git's order.
+//! libgit2 reads the files, once; what Git takes from the environment besides (`git -c`, that
+//! is `GIT_CONFIG_PARAMETERS`, and `GIT_CONFIG_COUNT`) is laid over it here, in Git's order.
 //! Where a file says `includeIf.hasconfig`, which libgit2 does not know, one
 //! `git config --list` decides for everything.
 
@@ -19,12 +19,11 @@ pub struct Value {
     pub origin: String,
 }
 
-/// The configuration of one repository.
+/// The configuration of one repository, as it was when it was read.
 pub struct Config {
-    files: git2::Config,
     program: Program,
-    /// Entries of the environment, in order: the last of a key wins.
-    overlay: Vec<(String, Value)>,
+    /// What the files say, and over it what the environment says: the last of a key wins.
+    entries: Vec<(String, Value)>,
     /// What Git itself says, where libgit2 could differ.
     listed: OnceCell<Option<Vec<(String, Value)>>>,
 }
@@ -33,50 +32,56 @@ impl Config {
     /// The configuration in `files`, under what the environment says.
     ///
     /// # Errors
-    /// [`GitError::BadConfig`] for an environment that Git would refuse.
-    pub(in crate::git) fn new(files: git2::Config, program: Program) -> Result<Self, GitError> {
-        Ok(Self {
-            files,
-            program,
-            overlay: overlay(|name| std::env::var(name).ok())?,
-            listed: OnceCell::new(),
-        })
-    }
-
-    /// The last value of `key`.
-    ///
-    /// # Errors
+    /// [`GitError::BadConfig`] for an environment that Git would refuse;
     /// [`GitError::Library`] for a file that cannot be parsed.
-    pub fn get(&self, key: &str) -> Result<Option<Value>, GitError> {
-        Ok(self.get_all(key)?.pop())
-    }
-
-    /// All values of `key`, in Git's order.
-    ///
-    /// # Errors
-    /// As [`Self::get`].
-    pub fn get_all(&self, key: &str) -> Result<Vec<Value>, GitError> {
-        let wanted = canonical(key);
-        let of = |entries: &[(String, Value)]| -> Vec<Value> {
-            entries.iter().filter(|(key, _)| *key == wanted).map(|(_, value)| value.clone()).collect()
-        };
-        if let Some(listed) = self.listed()? {
-            return Ok(of(listed));
-        }
-        let mut values = Vec::new();
-        // A snapshot's single value is the last; only multi-valued keys need the walk.
-        let mut entries = self.files.multivar(&wanted, None)?;
-        while let Some(entry) = entries.next() {
-            let entry = entry?;
+    pub(in crate::git) fn new(files: &git2::Config, program: Program) -> Result<Self, GitError> {
+        let mut entries = Vec::new();
+        // One walk, since libgit2 copies all that it knows for every question.
+        files.entries(None)?.for_each(|entry| {
             let text = if entry.has_value() {
                 String::from_utf8_lossy(entry.value_bytes()).into_owned()
             } else {
                 "true".to_owned()
             };
-            values.push(Value { text, origin: origin(entry.level()).to_owned() });
-        }
-        values.extend(of(&self.overlay));
-        Ok(values)
+            let key = canonical(&String::from_utf8_lossy(entry.name_bytes()));
+            entries.push((key, Value { text, origin: origin(entry.level()).to_owned() }));
+        })?;
+        entries.extend(overlay(|name| std::env::var(name).ok())?);
+        Ok(Self { program, entries, listed: OnceCell::new() })
+    }
+
+    /// The last value of `key`.
+    ///
+    /// # Errors
+    /// As [`Self::get_all`].
+    pub fn get(&self, key: &str) -> Result<Option<Value>, GitError> {
+        let wanted = canonical(key);
+        let last = self.entries()?.iter().rev().find(|(key, _)| *key == wanted);
+        Ok(last.map(|(_, value)| value.clone()))
+    }
+
+    /// All values of `key`, in Git's order.
+    ///
+    /// # Errors
+    /// [`GitError::Program`], where Git has to be asked.
+    pub fn get_all(&self, key: &str) -> Result<Vec<Value>, GitError> {
+        let wanted = canonical(key);
+        let entries = self.entries()?.iter().filter(|(key, _)| *key == wanted);
+        Ok(entries.map(|(_, value)| value.clone()).collect())
+    }
+
+    /// The subsections of `section` in which `variable` is set, each with its values, in
+    /// Git's order: the remotes with what they fetch.
+    ///
+    /// # Errors
+    /// As [`Self::get_all`].
+    pub fn subsections(&self, section: &str, variable: &str) -> Result<Vec<(&str, &Value)>, GitError> {
+        let inner = |key| {
+            let key: &str = str::strip_prefix(key, section)?.strip_prefix('.')?;
+            key.strip_suffix(variable)?.strip_suffix('.')
+        };
+        let entries = self.entries()?.iter();
+        Ok(entries.filter_map(|(key, value)| Some((inner(key)?, value))).collect())
     }
 
     /// `key` as a boolean, in all of Git's spellings.
@@ -105,29 +110,32 @@ impl Config {
         }
     }
 
-    /// Everything as Git lists it, if a condition that libgit2 does not know is in use.
-    fn listed(&self) -> Result<Option<&Vec<(String, Value)>>, GitError> {
-        if let Some(known) = self.listed.get() {
-            return Ok(known.as_ref());
-        }
-        let mut conditions = self.files.entries(Some("^includeif\\.hasconfig:"))?;
-        let listed = match conditions.next() {
-            None => None,
-            Some(_) => {
-                let mut command = self.program.command(["config", "--list", "-z", "--show-origin"]);
-                let output = Program::run(&mut command, None)?;
-                let text = String::from_utf8_lossy(&output).into_owned();
-                let mut fields = text.split('\0');
-                let mut entries = Vec::new();
-                while let (Some(origin), Some(entry)) = (fields.next(), fields.next()) {
-                    let (key, text) = entry.split_once('\n').unwrap_or((entry, "true"));
-                    entries
-                        .push((canonical(key), Value { text: text.to_owned(), origin: origin.to_owned() }));
-                }
-                Some(entries)
+    /// Everything; as Git lists it, if a condition that libgit2 does not know is in use.
+    fn entries(&self) -> Result<&[(String, Value)], GitError> {
+        let listed = match self.listed.get() {
+            Some(known) => known,
+            None => {
+                let listed = self.listed()?;
+                self.listed.get_or_init(|| listed)
             }
         };
-        Ok(self.listed.get_or_init(|| listed).as_ref())
+        Ok(listed.as_deref().unwrap_or(&self.entries))
+    }
+
+    fn listed(&self) -> Result<Option<Vec<(String, Value)>>, GitError> {
+        if !self.entries.iter().any(|(key, _)| key.starts_with("includeif.hasconfig:")) {
+            return Ok(None);
+        }
+        let mut command = self.program.command(["config", "--list", "-z", "--show-origin"]);
+        let output = Program::run(&mut command, None)?;
+        let text = String::from_utf8_lossy(&output).into_owned();
+        let mut fields = text.split('\0');
+        let mut entries = Vec::new();
+        while let (Some(origin), Some(entry)) = (fields.next(), fields.next()) {
+            let (key, text) = entry.split_once('\n').unwrap_or((entry, "true"));
+            entries.push((canonical(key), Value { text: text.to_owned(), origin: origin.to_owned() }));
+        }
+        Ok(Some(entries))
     }
 }
 

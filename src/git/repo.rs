@@ -21,8 +21,6 @@ pub struct Repo {
     worktree: Option<PathBuf>,
     durable: bool,
     config: OnceCell<Config>,
-    /// A layer of libgit2's configuration, which it reads again whenever it looks.
-    _layer: Option<std::fs::File>,
 }
 
 /// A revision that was looked up.
@@ -81,7 +79,9 @@ impl Repo {
     /// [`GitError::NotARepository`] and [`GitError::Unusable`].
     pub fn open(cwd: &Path) -> Result<Self, GitError> {
         let telling = TELLING.iter().any(|name| std::env::var_os(name).is_some());
-        if !telling && let Ok(inner) = git2::Repository::discover(cwd) {
+        // One search; where it would cross a file system, Git is asked.
+        let search = || git2::Repository::open_ext(cwd, git2::RepositoryOpenFlags::empty(), [""; 0]);
+        if !telling && let Ok(inner) = search() {
             // A bare repository may be refused by safe.bareRepository, which is Git's to say.
             let worktree = inner.workdir().map(Path::to_owned);
             if worktree.is_some() {
@@ -124,12 +124,11 @@ impl Repo {
             worktree: worktree.as_deref().map(canonical),
             durable: true,
             config: OnceCell::new(),
-            _layer: None,
             inner,
         };
         repo.durable = repo.config()?.bool("heddle.fsync")?.unwrap_or(true);
         if repo.durable {
-            repo._layer = Some(sync_what_libgit2_writes(&repo.inner)?);
+            sync_what_libgit2_writes();
         }
         Ok(repo)
     }
@@ -142,7 +141,7 @@ impl Repo {
         if let Some(config) = self.config.get() {
             return Ok(config);
         }
-        let config = Config::new(self.inner.config()?.snapshot()?, self.program())?;
+        let config = Config::new(&self.inner.config()?, self.program())?;
         Ok(self.config.get_or_init(|| config))
     }
 
@@ -179,9 +178,7 @@ impl Repo {
     /// # Errors
     /// [`GitError::Library`].
     pub(in crate::git) fn has_configured_hooks(&self) -> Result<bool, GitError> {
-        let config = self.inner.config()?;
-        let mut entries = config.entries(Some("^hook\\..*\\.command$"))?;
-        Ok(entries.next().is_some())
+        Ok(!self.config()?.subsections("hook", "command")?.is_empty())
     }
 
     /// A remote whose fetch would overwrite `refs/heddle/`, as in a mirror clone.
@@ -189,21 +186,15 @@ impl Repo {
     /// # Errors
     /// [`GitError::Library`].
     pub fn mirrors_heddle_refs(&self) -> Result<Option<String>, GitError> {
-        let remotes = self.inner.remotes()?;
-        let names: Vec<String> = remotes.iter().filter_map(|name| Some(name.ok()??.to_owned())).collect();
-        for name in names {
-            for value in self.config()?.get_all(&format!("remote.{name}.fetch"))? {
-                let spec = value.text.trim_start_matches('+');
-                let Some((_, to)) = spec.split_once(':') else { continue };
-                let covered = match to.split_once('*') {
-                    Some((before, _)) => {
-                        "refs/heddle/".starts_with(before) || before.starts_with("refs/heddle/")
-                    }
-                    None => to.starts_with("refs/heddle/"),
-                };
-                if covered {
-                    return Ok(Some(name));
-                }
+        for (name, value) in self.config()?.subsections("remote", "fetch")? {
+            let spec = value.text.trim_start_matches('+');
+            let Some((_, to)) = spec.split_once(':') else { continue };
+            let covered = match to.split_once('*') {
+                Some((before, _)) => "refs/heddle/".starts_with(before) || before.starts_with("refs/heddle/"),
+                None => to.starts_with("refs/heddle/"),
+            };
+            if covered {
+                return Ok(Some(name.to_owned()));
             }
         }
         Ok(None)
@@ -337,20 +328,17 @@ fn unusable(git_dir: &Path, error: &git2::Error) -> GitError {
     GitError::Unusable { path: git_dir.to_owned(), reason }
 }
 
-/// Has libgit2 sync objects and refs before it reports them as written. It asks its
-/// configuration for that, when refs or objects are first used; the layer added here is a
-/// file without a name, so that nothing is left over; it has to stay open as long as the
-/// repository, or its descriptor's number would come to name another file.
-fn sync_what_libgit2_writes(repository: &git2::Repository) -> Result<std::fs::File, GitError> {
-    use std::io::Write as _;
-    use std::os::fd::AsRawFd as _;
-    let path = Path::new("a temporary file");
-    let io = |source| GitError::Io { action: "write", path: path.to_owned(), source };
-    let mut file = tempfile::tempfile().map_err(io)?;
-    file.write_all(b"[core]\n\tfsyncObjectFiles = true\n").map_err(io)?;
-    let name = format!("/proc/self/fd/{}", file.as_raw_fd());
-    repository.config()?.add_file(Path::new(&name), git2::ConfigLevel::App, false)?;
-    Ok(file)
+/// Has libgit2 sync objects and refs before it reports them as written. It asks for that when
+/// refs or objects are first used.
+#[expect(
+    unsafe_code,
+    reason = "libgit2's options are global; this one is set before any other thread exists"
+)]
+fn sync_what_libgit2_writes() {
+    // SAFETY: it sets one global flag; heddle opens repositories from one thread.
+    let _ = unsafe {
+        libgit2_sys::git_libgit2_opts(libgit2_sys::GIT_OPT_ENABLE_FSYNC_GITDIR as std::ffi::c_int, 1)
+    };
 }
 
 /// Has libgit2 open a repository of another owner.
