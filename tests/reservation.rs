@@ -179,6 +179,40 @@ fn a_lapsed_session_that_nobody_replaced_revives() {
 }
 
 #[test]
+fn a_renewed_lease_counts_and_where_it_is_lost_the_record_is_whole() {
+    let sandbox = Sandbox::new();
+    let session = id_of(&sandbox.reserve("t", &[]));
+    sandbox.edit_session(&session, |record| {
+        record["ttl_seconds"] = Value::from(1);
+        record["heartbeat"]["monotonic_ms"] = Value::from(0);
+    });
+    let record = sandbox.state(&format!("agents/{session}.json"));
+    let before = fs::read(&record).expect("record");
+    sandbox.heddle(&["agent", "heartbeat", "--session", &session]).exits(0);
+    assert_eq!(fs::read(record).expect("record"), before, "the record was written");
+    // As long as it was in the record: what a lapsed lease of one second leaves is not known
+    // to a test that may be slow, so it is made longer, which the renewal does not mind.
+    sandbox.edit_session(&session, |record| record["ttl_seconds"] = Value::from(3600));
+    sandbox.refused(3, &["agent", "reserve", "--thread", "t"]);
+    // A power cut may leave any of it.
+    let live = sandbox.state(&format!("agents/{session}.live"));
+    let line = fs::read(&live).expect("line");
+    sandbox.edit_session(&session, |record| record["ttl_seconds"] = Value::from(1));
+    for left in [&line[..0], &line[..100], &[0; 512]] {
+        fs::write(&live, left).expect("write");
+        let seen = sandbox.heddle(&["agent", "show", &session]).exits(0).json();
+        assert_eq!((text(&seen, "status"), text(&seen, "liveness")), ("active".into(), "dead".into()));
+    }
+    sandbox.heddle(&["agent", "heartbeat", "--session", &session]).exits(0);
+    assert_eq!(fs::read(&live).expect("line").len(), line.len());
+    fs::remove_file(live).expect("removed");
+    // Where it cannot be noted beside the record it goes into the record.
+    let beaten = sandbox.heddle(&["agent", "heartbeat", "--session", &session]).exits(0).json();
+    let shown = sandbox.heddle(&["agent", "show", &session]).exits(0).json();
+    assert_eq!(text(&shown, "heartbeat_at"), text(&beaten, "heartbeat_at"));
+}
+
+#[test]
 fn release_repeated_with_the_same_status_gives_the_same_answer() {
     let sandbox = Sandbox::new();
     let session = id_of(&sandbox.reserve("t", &[]));

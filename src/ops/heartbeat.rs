@@ -1,4 +1,7 @@
 //! Renewing a lease, and what the agent reports of itself along with it.
+//!
+//! What is reported survives a power cut, as everything does that a command says it has done;
+//! a lease that was merely renewed need not (`docs/adr/0006`).
 
 use super::acting::{Claim, authorize, find, lock_owned};
 use crate::context::Context;
@@ -7,7 +10,7 @@ use crate::session::session::Usage;
 use crate::session::{Session, SessionError};
 
 /// What comes with a heartbeat.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
     /// Usage so far; absolute numbers, `None` for those not reported.
     pub usage: Usage,
@@ -23,6 +26,9 @@ pub fn heartbeat(context: &Context<'_>, claim: &Claim, report: &Report) -> Resul
     let session = find(context, &claim.session)?;
     authorize(context, &session, claim.token.as_ref())?;
     let owned = lock_owned(context, &session.thread, &session.session_id)?;
+    if *report == Report::default() {
+        return owned.beat();
+    }
     let usage = merged(&owned.session().usage, &report.usage)?;
     owned.renew(|session| {
         session.usage = usage;

@@ -177,7 +177,7 @@ fn attend(context: &Context<'_>, session: &Session, mut job: Job) -> Attended {
                     // A thread that is busy just now is renewed the next time: the lock that
                     // we hold keeps the session alive.
                     let owned = lock_owned(&hasty, &session.thread, &session.session_id);
-                    let _ = owned.and_then(|owned| owned.renew(|_| {}));
+                    let _ = owned.and_then(crate::thread::OwnedThread::beat);
                 }
             }
         }

@@ -5,6 +5,7 @@ pub mod error;
 pub mod identity;
 pub mod liveness;
 pub mod registry;
+mod renewal;
 #[expect(clippy::module_inception, reason = "the noun itself; the folder holds what belongs to it")]
 pub mod session;
 pub mod token;

@@ -9,7 +9,8 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::liveness::Presence;
-use super::session::{Session, Status, VERSION};
+use super::renewal;
+use super::session::{Heartbeat, Session, Status, VERSION};
 use crate::names::SessionId;
 use crate::platform;
 use crate::store::atomic_file::{self, Durability, no_follow};
@@ -36,7 +37,7 @@ impl Registry {
     /// # Errors
     /// [`StoreError`] if its record is there and cannot be understood.
     pub fn read(&self, id: &SessionId) -> Result<Option<Session>, StoreError> {
-        let live = atomic_file::read_record::<Session>(WHAT, &self.layout.session(id), VERSION);
+        let live = self.read_live(id);
         if let Some(ended) = atomic_file::read_record(WHAT, &self.layout.ended_session(id), VERSION)? {
             return Ok(Some(ended));
         }
@@ -48,10 +49,27 @@ impl Registry {
     /// # Errors
     /// As [`Self::read`].
     pub fn read_live_first(&self, id: &SessionId) -> Result<Option<Session>, StoreError> {
-        match atomic_file::read_record::<Session>(WHAT, &self.layout.session(id), VERSION)? {
+        match self.read_live(id)? {
             Some(live) if !self.layout.ended_session(id).exists() => Ok(Some(live)),
             _ => self.read(id),
         }
+    }
+
+    /// Reads the record of a session that has not ended, with the lease as renewed since.
+    fn read_live(&self, id: &SessionId) -> Result<Option<Session>, StoreError> {
+        let mut session = atomic_file::read_record(WHAT, &self.layout.session(id), VERSION)?;
+        if let Some(session) = &mut session {
+            renewal::apply(&self.layout.live(id), session);
+        }
+        Ok(session)
+    }
+
+    /// Renews the lease of `session`, as it was read, and nothing else of it: not synced, see
+    /// [`renewal`]. False where that cannot be noted beside its record. Under the thread's
+    /// lock only.
+    #[must_use]
+    pub fn renew(&self, session: &Session, heartbeat: &Heartbeat) -> bool {
+        renewal::write(&self.layout.live(&session.session_id), session, heartbeat).is_ok()
     }
 
     /// Writes a live session's record. Under the thread's lock only.

@@ -37,7 +37,8 @@ impl Layout {
         self.root.join(format!("agents/{id}.json"))
     }
 
-    /// The file that commands hold while they act for a session.
+    /// The file that commands hold while they act for a session. In it is the lease, where it
+    /// was renewed since the record was written.
     #[must_use]
     pub fn live(&self, id: &SessionId) -> PathBuf {
         self.root.join(format!("agents/{id}.live"))

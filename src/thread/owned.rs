@@ -63,6 +63,23 @@ impl<'a> OwnedThread<'a> {
         Ok(self.session)
     }
 
+    /// Renews the lease alone.
+    ///
+    /// If the process dies here: it was renewed or not. If the power goes: the lease ends as
+    /// if this had not been (`docs/adr/0006`).
+    ///
+    /// # Errors
+    /// [`crate::store::StoreError::Io`].
+    pub fn beat(mut self) -> Result<Session, Error> {
+        let read = self.session.clone();
+        self.touch(|_| {});
+        let registry = &self.thread.context.registry;
+        if !registry.renew(&read, &self.session.heartbeat) {
+            registry.write(&self.session)?;
+        }
+        Ok(self.session)
+    }
+
     /// Writes what `change` does to the session, as part of making it: nobody has used it.
     ///
     /// # Errors
