@@ -5,7 +5,7 @@ check:
     cargo fmt --check
     cargo clippy --all-targets --locked -- -D warnings
     RUSTDOCFLAGS=-Dwarnings cargo doc --no-deps --locked
-    shellcheck .ci/run docs/demo.sh
+    shellcheck .ci/run docs/demo.sh hooks/*
 
 # Every test
 test:

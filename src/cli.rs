@@ -49,6 +49,9 @@ pub enum Command {
     /// See the lines of work and who owns them
     #[command(subcommand, arg_required_else_help = true)]
     Thread(cmd::thread::Command),
+    /// Have plain Git commands keep the rules too
+    #[command(subcommand, arg_required_else_help = true)]
+    Hooks(cmd::hooks::Command),
     /// Show the log of events
     Log(cmd::log::Args),
     /// Find what is damaged or left over, and repair it

@@ -20,6 +20,7 @@ pub mod cmd;
 pub mod context;
 pub mod error;
 pub mod git;
+pub mod hook;
 pub mod names;
 pub mod ops;
 pub mod output;

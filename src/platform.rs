@@ -207,7 +207,7 @@ pub fn ancestors() -> Vec<u32> {
 /// When the file system keeps no locks.
 #[cfg(target_os = "linux")]
 pub fn hold_present(file: &File) -> io::Result<()> {
-    let lock = whole_file(nix::libc::F_RDLCK);
+    let lock = range(nix::libc::F_RDLCK, 0, 0);
     nix::fcntl::fcntl(file, nix::fcntl::FcntlArg::F_OFD_SETLK(&lock))?;
     Ok(())
 }
@@ -218,20 +218,77 @@ pub fn hold_present(file: &File) -> io::Result<()> {
 /// When the file system keeps no locks.
 #[cfg(target_os = "linux")]
 pub fn is_present(file: &File) -> io::Result<bool> {
-    let mut lock = whole_file(nix::libc::F_WRLCK);
+    let mut lock = range(nix::libc::F_WRLCK, 0, 0);
     nix::fcntl::fcntl(file, nix::fcntl::FcntlArg::F_OFD_GETLK(&mut lock))?;
     Ok(i32::from(lock.l_type) != nix::libc::F_UNLCK)
 }
 
-#[cfg(target_os = "linux")]
-fn whole_file(kind: i32) -> nix::libc::flock {
+/// `len` bytes from `start` on; 0 for all that follow.
+fn range(kind: i32, start: i64, len: i64) -> nix::libc::flock {
     nix::libc::flock {
         l_type: kind as nix::libc::c_short,
         l_whence: nix::libc::SEEK_SET as nix::libc::c_short,
-        l_start: 0,
-        l_len: 0,
+        l_start: start,
+        l_len: len,
         l_pid: 0,
     }
+}
+
+/// A random place in a file: 62 bits, so that the byte after it is one too.
+///
+/// # Errors
+/// When the system has no secure randomness.
+pub fn random_place() -> io::Result<i64> {
+    let mut bytes = [0u8; 8];
+    getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
+    Ok(i64::from_le_bytes(bytes) & (i64::MAX >> 1))
+}
+
+/// Holds the byte of `file` at `place` until the file is closed or its process ends. Children
+/// do not inherit it.
+///
+/// # Errors
+/// When the file system keeps no locks.
+#[cfg(target_os = "linux")]
+pub fn hold_byte(file: &File, place: i64) -> io::Result<()> {
+    let lock = range(nix::libc::F_WRLCK, place, 1);
+    nix::fcntl::fcntl(file, nix::fcntl::FcntlArg::F_OFD_SETLK(&lock))?;
+    Ok(())
+}
+
+/// Whether anybody holds the byte of `file` at `place`. Takes nothing and needs only read
+/// access.
+///
+/// # Errors
+/// When the file system keeps no locks.
+#[cfg(target_os = "linux")]
+pub fn is_byte_held(file: &File, place: i64) -> io::Result<bool> {
+    let mut lock = range(nix::libc::F_WRLCK, place, 1);
+    nix::fcntl::fcntl(file, nix::fcntl::FcntlArg::F_OFD_GETLK(&mut lock))?;
+    Ok(i32::from(lock.l_type) != nix::libc::F_UNLCK)
+}
+
+/// Fallback: a lock of the process, which ends early if the process closes another handle of
+/// the same file; a hook then refuses what it should have passed.
+///
+/// # Errors
+/// When the file system keeps no locks.
+#[cfg(not(target_os = "linux"))]
+pub fn hold_byte(file: &File, place: i64) -> io::Result<()> {
+    let lock = range(nix::libc::F_WRLCK.into(), place, 1);
+    nix::fcntl::fcntl(file, nix::fcntl::FcntlArg::F_SETLK(&lock))?;
+    Ok(())
+}
+
+/// Fallback: asks for a lock of a process.
+///
+/// # Errors
+/// When the file system keeps no locks.
+#[cfg(not(target_os = "linux"))]
+pub fn is_byte_held(file: &File, place: i64) -> io::Result<bool> {
+    let mut lock = range(nix::libc::F_WRLCK.into(), place, 1);
+    nix::fcntl::fcntl(file, nix::fcntl::FcntlArg::F_GETLK(&mut lock))?;
+    Ok(i32::from(lock.l_type) != i32::from(nix::libc::F_UNLCK))
 }
 
 /// Fallback: a whole-file lock, shared.

@@ -6,6 +6,19 @@ use std::time::Duration;
 use crate::git::GitError;
 use crate::git::config::Config;
 
+/// `heddle.hooks`: what a hook does about a Git command that breaks the rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Enforcement {
+    /// `enforce`: refuse it, and refuse too where it cannot be told (failing closed).
+    Closed,
+    /// Not set: refuse it; where it cannot be told, say so and pass (failing open).
+    Open,
+    /// `warn`: say what would be refused, and pass.
+    Warn,
+    /// `off`: nothing.
+    Off,
+}
+
 /// The settings, each with its key and default.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -39,6 +52,8 @@ pub struct Settings {
     pub worktree_link: Vec<String>,
     /// `heddle.worktreeSetup`: shell commands run once in a new worktree, in order.
     pub worktree_setup: Vec<String>,
+    /// `heddle.hooks`: whether hooks refuse; they do, and pass what they cannot judge.
+    pub hooks: Enforcement,
 }
 
 impl Settings {
@@ -70,7 +85,21 @@ impl Settings {
             worktree_copy: all(config, "heddle.worktreeCopy")?,
             worktree_link: all(config, "heddle.worktreeLink")?,
             worktree_setup: all(config, "heddle.worktreeSetup")?,
+            hooks: enforcement(config)?,
         })
+    }
+}
+
+fn enforcement(config: &Config) -> Result<Enforcement, GitError> {
+    const KEY: &str = "heddle.hooks";
+    match config.get(KEY)? {
+        None => Ok(Enforcement::Open),
+        Some(value) => match value.text.as_str() {
+            "enforce" => Ok(Enforcement::Closed),
+            "warn" => Ok(Enforcement::Warn),
+            "off" => Ok(Enforcement::Off),
+            _ => Err(value.bad(KEY, "'enforce', 'warn' or 'off' is expected")),
+        },
     }
 }
 

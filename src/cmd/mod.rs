@@ -18,6 +18,7 @@ pub mod completion;
 pub mod doctor;
 pub mod gc;
 pub mod ground;
+pub mod hooks;
 pub mod install_man_pages;
 pub mod log;
 pub mod schema;
@@ -81,6 +82,9 @@ fn run(command: &Command, settings: &Settings, format: Format, terminal: bool, o
                 ..failed(&error)
             })
         }
+        Command::Hooks(verb) => match verb {
+            hooks::Command::Run(args) => return hooks::run::run(args, settings),
+        },
         Command::Agent(_) | Command::Thread(_) | Command::Log(_) | Command::Doctor(_) | Command::Gc(_) => {
             return in_repository(command, settings, format, terminal, out);
         }
@@ -144,7 +148,9 @@ fn in_repository(
         Command::Gc(args) => gc::run(args, &mut ground).map(|()| exit::OK),
         Command::Log(args) => log::run(args, &mut ground).map(|()| exit::OK),
         Command::Doctor(args) => doctor::run(args, &mut ground),
-        Command::Schema(_) | Command::Completion(_) | Command::InstallManPages(_) => Ok(exit::OK),
+        Command::Schema(_) | Command::Completion(_) | Command::InstallManPages(_) | Command::Hooks(_) => {
+            Ok(exit::OK)
+        }
     };
     match done {
         Ok(code) => code,
@@ -177,7 +183,7 @@ fn name(command: &Command) -> &'static str {
         Command::Gc(_) => "gc",
         Command::Log(_) => "log",
         Command::Doctor(_) => "doctor",
-        Command::Schema(_) | Command::Completion(_) | Command::InstallManPages(_) => "",
+        Command::Schema(_) | Command::Completion(_) | Command::InstallManPages(_) | Command::Hooks(_) => "",
     }
 }
 

@@ -135,7 +135,7 @@ impl Repo {
                 let change = Change { name: target.to_owned(), from, to: Some(new.clone()) };
                 self.change_refs(&[change], why)
             }
-            Some(checkout) => checkout.forward(self.is_durable(), new, why),
+            Some(checkout) => checkout.forward(self, new, why),
         };
         let Err(error) = moved else {
             // A switch to another branch just before: Git moved that one, or nothing.
@@ -206,11 +206,12 @@ impl Checkout {
     }
 
     /// Fast-forwards what is checked out to `new`.
-    fn forward(&self, durable: bool, new: &CommitId, why: &str) -> Result<(), GitError> {
-        let mut command = self.program(durable).command(["merge", "--quiet", "--ff-only", "--no-stat"]);
+    fn forward(&self, repo: &Repo, new: &CommitId, why: &str) -> Result<(), GitError> {
+        let mut command =
+            self.program(repo.is_durable()).command(["merge", "--quiet", "--ff-only", "--no-stat"]);
         command.args(["--no-autostash", new.as_str()]);
         command.env("GIT_REFLOG_ACTION", why);
-        Program::run(&mut command, None).map(drop)
+        Program::run_vouched(&mut command, None, repo.common_dir()).map(drop)
     }
 }
 
@@ -239,7 +240,7 @@ impl<'repo> Scratch<'repo> {
         let folder = repo.common_dir().join("heddle").join(format!("{SCRATCH}{}", std::process::id()));
         let mut command = repo.program().command(["worktree", "add", "--quiet", "--detach", "--force", "--"]);
         command.arg(&folder).arg(commit.as_str());
-        Program::run(&mut command, None)?;
+        Program::run_vouched(&mut command, None, repo.common_dir())?;
         Ok(Self { repo, folder })
     }
 
@@ -255,10 +256,8 @@ impl<'repo> Scratch<'repo> {
     /// [`GitError::Program`].
     pub fn go_to(&self, commit: &CommitId) -> Result<(), GitError> {
         let git = self.repo.program_in(&self.folder);
-        Program::run(
-            &mut git.command(["checkout", "--quiet", "--force", "--detach", commit.as_str()]),
-            None,
-        )?;
+        let mut checkout = git.command(["checkout", "--quiet", "--force", "--detach", commit.as_str()]);
+        Program::run_vouched(&mut checkout, None, self.repo.common_dir())?;
         Program::run(&mut git.command(["clean", "-ffdq"]), None).map(drop)
     }
 }

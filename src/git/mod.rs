@@ -10,6 +10,7 @@ pub mod config;
 pub mod diff;
 pub mod error;
 pub mod follow;
+pub mod head;
 pub mod history;
 pub mod land;
 pub mod merge;

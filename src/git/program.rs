@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use super::GitError;
+use crate::store::voucher::{self, Voucher};
 
 /// What `git rev-parse --local-env-vars` lists, without the variables that carry `git -c`.
 const LOCAL_ENV: [&str; 13] = [
@@ -35,11 +36,12 @@ const LOCAL_ENV: [&str; 13] = [
 ];
 
 /// Takes from the environment of `command` what ties it to one repository, so that it
-/// finds its own from the folder it runs in.
+/// finds its own from the folder it runs in, and what vouches for somebody else.
 pub fn scrub(command: &mut Command) {
     for name in LOCAL_ENV {
         command.env_remove(name);
     }
+    command.env_remove(voucher::VARIABLE);
 }
 
 /// How to start git for one repository.
@@ -86,6 +88,23 @@ impl Program {
             return Ok(output.stdout);
         }
         Err(Self::failure(command, &output))
+    }
+
+    /// As [`Self::run`], for a command that writes refs on heddle's behalf in the repository
+    /// with this common Git directory: hooks let it.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn run_vouched(
+        command: &mut Command,
+        input: Option<&[u8]>,
+        common_dir: &Path,
+    ) -> Result<Vec<u8>, GitError> {
+        let voucher = Voucher::issue(common_dir);
+        if let Some(voucher) = &voucher {
+            voucher.hand_to(command);
+        }
+        Self::run(command, input)
     }
 
     /// Runs `git <verb> <options> <range>` with our own standard input, output and error, so

@@ -140,7 +140,7 @@ impl Repo {
     pub fn delete_ref(&self, name: &str, expected: &CommitId) -> Result<(), GitError> {
         let input = format!("delete {name}\0{expected}\0");
         let mut command = self.program().command(["update-ref", "--stdin", "-z"]);
-        Program::run(&mut command, Some(input.as_bytes())).map(drop)
+        Program::run_vouched(&mut command, Some(input.as_bytes()), self.common_dir()).map(drop)
     }
 
     /// Changes several refs in one transaction of the git program: all of them or none, as
@@ -162,7 +162,7 @@ impl Repo {
         input.push_str("prepare\0commit\0");
         let mut command = self.program().command(["update-ref", "--create-reflog", "--stdin", "-z"]);
         command.args(["-m", message]);
-        Program::run(&mut command, Some(input.as_bytes())).map(drop)
+        Program::run_vouched(&mut command, Some(input.as_bytes()), self.common_dir()).map(drop)
     }
 
     /// A ref above or below `name`, loose or packed, that keeps it from existing.
@@ -183,6 +183,17 @@ impl Repo {
         }
         packed_below(&self.common_dir().join("packed-refs"), &format!("{name}/"))
     }
+
+    /// What packed-refs has for the ref `name`, whatever its loose file says.
+    ///
+    /// # Errors
+    /// [`GitError::Io`] if packed refs cannot be read.
+    pub fn packed_ref(&self, name: &str) -> Result<Option<CommitId>, GitError> {
+        let line = packed_line(&self.common_dir().join("packed-refs"), name)?;
+        // Of all names that begin with it, the name itself comes first.
+        let line = line.filter(|line| ref_name(line) == Some(name.as_bytes()));
+        Ok(line.and_then(|line| CommitId::parse(lossy(&line).split(' ').next()?).ok()))
+    }
 }
 
 /// Some file below `folder` that is no lock; empty folders are what deleted refs leave.
@@ -201,9 +212,14 @@ fn first_file(folder: &Path) -> Option<std::path::PathBuf> {
     None
 }
 
-/// The first packed ref whose name begins with `prefix`, found by bisection, so that its
-/// cost does not grow with the number of refs.
+/// The first packed ref whose name begins with `prefix`.
 fn packed_below(path: &Path, prefix: &str) -> Result<Option<String>, GitError> {
+    Ok(packed_line(path, prefix)?.and_then(|line| ref_name(&line).map(lossy)))
+}
+
+/// The line of the first packed ref whose name begins with `prefix`, found by bisection, so
+/// that its cost does not grow with the number of refs.
+fn packed_line(path: &Path, prefix: &str) -> Result<Option<Vec<u8>>, GitError> {
     let io = |source| GitError::Io { action: "read", path: path.to_owned(), source };
     let file = match File::open(path) {
         Ok(file) => file,
@@ -217,8 +233,9 @@ fn packed_below(path: &Path, prefix: &str) -> Result<Option<String>, GitError> {
     let sorted = header.starts_with(b"#") && String::from_utf8_lossy(header).contains(" sorted");
     if !sorted {
         let text = fs::read(path).map_err(io)?;
-        let mut names = text.split(|byte| *byte == b'\n').filter_map(ref_name);
-        return Ok(names.find(|name| name.starts_with(prefix.as_bytes())).map(lossy));
+        let mut lines: Vec<&[u8]> = text.split(|byte| *byte == b'\n').collect();
+        lines.retain(|line| ref_name(line).is_some_and(|name| name.starts_with(prefix.as_bytes())));
+        return Ok(lines.into_iter().min_by_key(|line| ref_name(line)).map(<[u8]>::to_vec));
     }
     // Invariant: every line that starts before `low` is below `prefix`; every line that
     // starts at or after `high` is not.
@@ -233,7 +250,7 @@ fn packed_below(path: &Path, prefix: &str) -> Result<Option<String>, GitError> {
                     low = start + line.len() as u64 + 1;
                 } else {
                     if name.starts_with(prefix.as_bytes()) {
-                        found = Some(lossy(name));
+                        found = Some(line.clone());
                     }
                     if start == high || middle == low {
                         high = low;
@@ -391,5 +408,8 @@ mod tests {
         }
         assert_eq!(find("a"), None);
         assert_eq!(find("z"), None);
+        let line = |name: &str| packed_line(file.path(), name).expect("read").map(|line| lossy(&line));
+        let exact = "refs/heddle/threads/t0007/x";
+        assert_eq!(line(exact), Some(format!("{} {exact}", "a".repeat(40))));
     }
 }

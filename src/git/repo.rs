@@ -102,18 +102,21 @@ impl Repo {
         Self::with(inner, worktree)
     }
 
+    /// Opens the repository of the Git command that runs this hook, as its environment names
+    /// it, objects that are still in quarantine included. No process is started: Git itself
+    /// has just opened it.
+    ///
+    /// # Errors
+    /// [`GitError::Unusable`].
+    pub fn of_hook() -> Result<Self, GitError> {
+        let inner = insist(git2::Repository::open_from_env);
+        let inner = inner.map_err(|error| unusable(Path::new("."), &error))?;
+        let worktree = inner.workdir().map(Path::to_owned);
+        Self::with(inner, worktree)
+    }
+
     fn open_inner(path: &Path) -> Result<git2::Repository, GitError> {
-        let mut inner = git2::Repository::open(path);
-        if inner.as_ref().is_err_and(|error| error.code() == git2::ErrorCode::Owner) {
-            // Git has just said yes: safe.directory in a spelling that libgit2 does not know.
-            trust_git();
-            inner = git2::Repository::open(path);
-        }
-        if inner.as_ref().is_err_and(|error| error.message().to_lowercase().contains("partialclone")) {
-            allow_partial_clones();
-            inner = git2::Repository::open(path);
-        }
-        inner.map_err(|error| unusable(path, &error))
+        insist(|| git2::Repository::open(path)).map_err(|error| unusable(path, &error))
     }
 
     fn with(inner: git2::Repository, worktree: Option<PathBuf>) -> Result<Self, GitError> {
@@ -264,6 +267,21 @@ impl Repo {
         })?;
         Ok(Resolved { commit: commit_id(commit.id()), tree: tree_id(commit.tree_id()) })
     }
+}
+
+/// Opens a repository that Git has just opened, past what libgit2 alone would refuse.
+fn insist(open: impl Fn() -> Result<git2::Repository, git2::Error>) -> Result<git2::Repository, git2::Error> {
+    let mut inner = open();
+    if inner.as_ref().is_err_and(|error| error.code() == git2::ErrorCode::Owner) {
+        // Git has just said yes: safe.directory in a spelling that libgit2 does not know.
+        trust_git();
+        inner = open();
+    }
+    if inner.as_ref().is_err_and(|error| error.message().to_lowercase().contains("partialclone")) {
+        allow_partial_clones();
+        inner = open();
+    }
+    inner
 }
 
 /// Asks Git which repository it would use.

@@ -130,7 +130,7 @@ impl Repo {
         let reason = format!("{MAKING}{session}");
         let mut command = self.program().command(["worktree", "add", "--quiet", "--detach", "--no-checkout"]);
         command.args(["--lock", "--reason", &reason, "--"]).arg(path).arg(commit.as_str());
-        Program::run(&mut command, None)?;
+        Program::run_vouched(&mut command, None, self.common_dir())?;
         let made = || {
             let text = fs::read(path.join(".git")).ok()?;
             let named = text.trim_ascii_end().strip_prefix(b"gitdir: ")?.to_vec();
@@ -150,7 +150,8 @@ impl Repo {
     /// [`GitError::Program`], also where that hook fails.
     pub fn fill_worktree(&self, made: &Linked, commit: &CommitId) -> Result<(), GitError> {
         let git = made.program(self.is_durable());
-        Program::run(&mut git.command(["reset", "--hard", "--quiet"]), None)?;
+        let mut reset = git.command(["reset", "--hard", "--quiet"]);
+        Program::run_vouched(&mut reset, None, self.common_dir())?;
         let none = "0".repeat(commit.as_str().len());
         let mut hook = git.command(["hook", "run", "--ignore-missing", "post-checkout", "--"]);
         hook.args([&none, commit.as_str(), "1"]);
@@ -180,7 +181,7 @@ impl Repo {
         let mut command = linked.program(self.is_durable()).command(["checkout", "--quiet", "--detach"]);
         // A hook's failure would come too late to stop anything; Git says it all the same.
         command.arg(commit.as_str()).arg("--");
-        Program::run(&mut command, None).map(drop)
+        Program::run_vouched(&mut command, None, self.common_dir()).map(drop)
     }
 
     /// What is not committed in a worktree: changed, staged and untracked files (a folder of

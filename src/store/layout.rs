@@ -105,6 +105,12 @@ impl Layout {
         self.root.join("locks/%land.lock")
     }
 
+    /// On which vouchers are held, see [`super::voucher`].
+    #[must_use]
+    pub fn vouchers(&self) -> PathBuf {
+        self.root.join("locks/%vouchers.lock")
+    }
+
     /// The log of the setup command of a session's worktree.
     #[must_use]
     pub fn setup_log(&self, id: &SessionId) -> PathBuf {

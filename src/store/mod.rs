@@ -7,6 +7,7 @@ pub mod events;
 pub mod journal;
 pub mod layout;
 pub mod lock;
+pub mod voucher;
 
 pub use error::StoreError;
 pub use layout::Layout;

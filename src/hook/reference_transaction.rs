@@ -1,0 +1,228 @@
+//! `reference-transaction`: who may move a thread, and what a commit on a bound worktree's
+//! HEAD does to it.
+//!
+//! # prepared
+//! Git holds its own locks on the refs, so the thread's lock is not taken: whoever holds that
+//! may be waiting for Git's. What is judged is therefore a moment; that a change of owner
+//! takes Git's lock on the ref too is what makes the judgement hold until Git is done.
+//!
+//! # committed
+//! The refs have moved and Git's locks on them are gone. Nothing can be refused any more.
+//!
+//! # Packing
+//! `git pack-refs` reports every ref as created (`0 → X`, into packed-refs) and then as
+//! deleted (`X → 0`, the loose file). Neither changes anything: a create equal to the current
+//! value, and a delete of what packed-refs holds. A real delete has packed-refs locked at this
+//! point, pruning does not any more.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::bound::{Tie, acting, refuse_lost};
+use super::landing;
+use super::{Call, Verdict};
+use crate::context::Context;
+use crate::error::Error;
+use crate::names::{CommitId, READY, THREADS, ThreadName};
+use crate::session::SessionError;
+use crate::store::StoreError;
+use crate::thread::ThreadRecord;
+
+/// Everything that heddle keeps in refs.
+const OURS: &str = "refs/heddle/";
+/// How long to wait for whoever has packed-refs locked: either it is the command that is
+/// asked about, and waits for us, or it is done in no time.
+const PACKED: Duration = Duration::from_millis(100);
+
+/// One ref of the transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Update<'a> {
+    old: &'a str,
+    new: &'a str,
+    name: &'a str,
+}
+
+impl<'a> Update<'a> {
+    fn parse(line: &'a str) -> Option<Self> {
+        let mut fields = line.splitn(3, ' ');
+        Some(Self { old: fields.next()?, new: fields.next()?, name: fields.next()? })
+    }
+
+    /// The commit that the ref is to be at; `None` if it is to go, or to be symbolic.
+    fn new_commit(&self) -> Option<CommitId> {
+        commit(self.new)
+    }
+}
+
+/// A commit of the protocol, in which zeros stand for none.
+fn commit(text: &str) -> Option<CommitId> {
+    CommitId::parse(text).ok().filter(|_| text.bytes().any(|byte| byte != b'0'))
+}
+
+/// Decides. The first argument is the state; what follows are lines that the shim has read
+/// from standard input already.
+///
+/// # Errors
+/// [`crate::store::StoreError`] for records that cannot be understood.
+pub(super) fn decide(call: &Call<'_>, context: &Context<'_>) -> Result<Verdict, Error> {
+    let mut args = call.args.iter().map(|arg| arg.to_string_lossy());
+    let state = args.next().unwrap_or_default();
+    let mut text = args.fold(String::new(), |text, line| text + &line + "\n");
+    text.push_str(&String::from_utf8_lossy(call.stdin));
+    let mut updates = text.lines().filter_map(Update::parse);
+    match state.as_ref() {
+        "prepared" => {
+            for update in updates {
+                let verdict = judge(&update, call, context)?;
+                if matches!(verdict, Verdict::Refuse { .. }) && !call.vouched {
+                    return Ok(verdict);
+                }
+            }
+            Ok(Verdict::PASS)
+        }
+        "committed" if !call.vouched => match updates.find(|update| update.name == "HEAD") {
+            Some(update) => landing::after_move(context, update.new_commit().as_ref()),
+            None => Ok(Verdict::PASS),
+        },
+        _ => Ok(Verdict::PASS),
+    }
+}
+
+/// Judges one ref that is about to change.
+fn judge(update: &Update<'_>, call: &Call<'_>, context: &Context<'_>) -> Result<Verdict, Error> {
+    if update.name.starts_with(OURS) {
+        return judge_ours(update, call, context);
+    }
+    match worktree_of(update.name, context) {
+        Some(git_dir) => judge_head(update, &git_dir, call, context),
+        None => Ok(Verdict::PASS),
+    }
+}
+
+/// The Git directory of the worktree whose HEAD the ref `name` is.
+fn worktree_of(name: &str, context: &Context<'_>) -> Option<PathBuf> {
+    let common = context.repo.common_dir();
+    match name {
+        "HEAD" => Some(context.repo.git_dir().to_owned()),
+        "main-worktree/HEAD" => Some(common.to_owned()),
+        _ => {
+            let id = name.strip_prefix("worktrees/")?.strip_suffix("/HEAD")?;
+            Some(common.join("worktrees").join(id))
+        }
+    }
+}
+
+/// Judges a move of a HEAD: it may not move in a worktree whose session was lost.
+fn judge_head(
+    update: &Update<'_>,
+    git_dir: &Path,
+    call: &Call<'_>,
+    context: &Context<'_>,
+) -> Result<Verdict, Error> {
+    let Tie::Lost(binding, lost) = Tie::of(context, git_dir)? else { return Ok(Verdict::PASS) };
+    // `git worktree add` reports the HEAD of the worktree that it makes from the one that it
+    // runs in. Git has a HEAD locked that it is about to move.
+    let moves = git_dir.join("HEAD.lock").exists() && !is_at(git_dir, update, context);
+    if !moves || call.acts_for(context, &binding.thread) {
+        return Ok(Verdict::PASS);
+    }
+    Ok(refuse_lost(&binding, &lost))
+}
+
+/// Whether HEAD of the worktree is already what the update makes of it.
+fn is_at(git_dir: &Path, update: &Update<'_>, context: &Context<'_>) -> bool {
+    let head = std::fs::read_to_string(git_dir.join("HEAD")).unwrap_or_default();
+    let head = head.trim_end();
+    match (head.strip_prefix("ref: "), update.new.strip_prefix("ref:")) {
+        (Some(is), Some(to)) => is == to,
+        (None, Some(_)) => false,
+        (None, None) => head == update.new,
+        // A commit on the branch that HEAD is on is told as one of HEAD.
+        (Some(is), None) => context.repo.read_ref(is).ok().flatten() == update.new_commit(),
+    }
+}
+
+/// Judges a ref of heddle's own: it moves for the owner of its thread.
+fn judge_ours(update: &Update<'_>, call: &Call<'_>, context: &Context<'_>) -> Result<Verdict, Error> {
+    if only_packs(update, context)? {
+        return Ok(Verdict::PASS);
+    }
+    let name = update.name;
+    let thread = name.strip_prefix(THREADS).or_else(|| name.strip_prefix(READY));
+    let Some(thread) = thread.and_then(|thread| ThreadName::parse(thread).ok()) else {
+        let message = format!("'{name}' is kept by git heddle, and nobody else writes it");
+        return Ok(Verdict::refuse(message, "git heddle thread list shows the threads there are"));
+    };
+    let record = match ThreadRecord::read(&context.layout, &thread) {
+        // Whose thread it is cannot be told: nobody's who asks.
+        Err(error @ (StoreError::Damaged { .. } | StoreError::Newer { .. })) => {
+            return Ok(Verdict::refuse(
+                error.to_string(),
+                "git heddle doctor says what can be done about it",
+            ));
+        }
+        record => record?,
+    };
+    let Some(owner) = record.and_then(|record| record.owner) else {
+        return Ok(Verdict::refuse(
+            format!("thread '{thread}' has no owner, and '{name}' moves for its owner only"),
+            format!("reserve it first: git heddle agent reserve --thread {thread} --resume"),
+        ));
+    };
+    let mut why = format!("thread '{thread}' is reserved by session '{owner}', and moves for its owner only");
+    if let Some(claim) = call.claim {
+        match acting(context, claim) {
+            Ok(session) if session.session_id == owner => return Ok(Verdict::PASS),
+            Ok(session) => why = format!("{why}: you are session '{}'", session.session_id),
+            Err(error) => why = format!("{why}: {error}"),
+        }
+    }
+    match Tie::of(context, context.repo.git_dir())? {
+        Tie::Held(session) if session.session_id == owner => return Ok(Verdict::PASS),
+        Tie::Lost(_, lost @ (SessionError::Ended { .. } | SessionError::Replaced { .. })) => {
+            why = format!("{why}: {lost}");
+        }
+        _ => {}
+    }
+    Ok(Verdict::refuse(
+        why,
+        "the owner sets HEDDLE_SESSION (and HEDDLE_TOKEN where it is required), or works in its own worktree; \
+         anybody else waits: git heddle agent reserve --wait",
+    ))
+}
+
+/// Whether an update leaves the ref where it is, as packing does.
+fn only_packs(update: &Update<'_>, context: &Context<'_>) -> Result<bool, Error> {
+    if let Some(new) = update.new_commit() {
+        return Ok(context.repo.read_ref(update.name)?.as_ref() == Some(&new));
+    }
+    let Some(old) = commit(update.old) else { return Ok(false) };
+    if context.repo.packed_ref(update.name)?.as_ref() != Some(&old) {
+        return Ok(false);
+    }
+    let lock = context.repo.common_dir().join("packed-refs.lock");
+    let deadline = Instant::now() + PACKED;
+    while lock.exists() {
+        if Instant::now() >= deadline {
+            return Ok(false);
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_two_values_and_a_name() {
+        let zeros = "0".repeat(40);
+        let line = format!("{zeros} ref:refs/heads/br HEAD");
+        let update = Update::parse(&line).expect("an update");
+        assert_eq!((update.name, update.new_commit()), ("HEAD", None));
+        assert_eq!(commit(&zeros), None);
+        assert!(commit(&"a".repeat(40)).is_some());
+        assert_eq!(Update::parse("nonsense"), None);
+    }
+}
