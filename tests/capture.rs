@@ -7,6 +7,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
 
+#[path = "support_hooks/mod.rs"]
+mod hooks;
+
 use serde_json::Value;
 
 /// A repository with one commit and a session on the thread `work`.
@@ -22,6 +25,9 @@ impl Sandbox {
         fs::create_dir(folder.path().join("repo")).expect("repo");
         let mut sandbox = Self { folder, session: String::new() };
         sandbox.git(&["init", "-q", "-b", "main"]);
+        if hooks::wanted() {
+            hooks::install(&sandbox.repo().join(".git"));
+        }
         sandbox.git(&["config", "user.name", "A. Person"]);
         sandbox.git(&["config", "user.email", "person@example.com"]);
         sandbox.write("a", "one\n");
@@ -40,7 +46,7 @@ impl Sandbox {
         command
             .current_dir(self.repo())
             .env_clear()
-            .env("PATH", std::env::var_os("PATH").expect("PATH"))
+            .env("PATH", hooks::path())
             .env("HOME", self.folder.path().join("home"))
             .env("GIT_CONFIG_NOSYSTEM", "1");
     }

@@ -14,13 +14,13 @@
 //! comes second finds the tip elsewhere, and nothing lands.
 
 use super::Verdict;
-use super::bound::Tie;
 use crate::context::Context;
 use crate::error::Error;
 use crate::git::head::Moved;
 use crate::names::CommitId;
 use crate::ops::acting::lock_owned;
 use crate::session::Session;
+use crate::thread::Tie;
 use crate::thread::owned::BoundWorktree;
 
 /// HEAD of the worktree has moved to `new`: lands it if that was a commit on the tip.

@@ -1,12 +1,12 @@
 //! `post-rewrite`: an amended commit, or a finished rebase, takes the place of what it
 //! replaces on the thread. What was there stays reachable from the thread's reflog.
 
-use super::bound::Tie;
 use super::{Call, Verdict, landing};
 use crate::context::Context;
 use crate::error::Error;
 use crate::git::repo::Head;
 use crate::names::CommitId;
+use crate::thread::Tie;
 
 /// Lands what was rewritten, if the thread was at it.
 ///

@@ -3,11 +3,12 @@
 //!
 //! `--no-verify` goes around this hook and not around the other.
 
-use super::bound::{Tie, refuse_lost};
+use super::bound::refuse_lost;
 use super::{Call, Verdict};
 use crate::context::Context;
 use crate::error::Error;
 use crate::ops::acting::lock_owned;
+use crate::thread::Tie;
 
 /// Decides about a commit in the worktree of `context.repo`.
 ///

@@ -18,7 +18,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::bound::{Tie, acting, refuse_lost};
+use super::bound::{acting, refuse_lost};
 use super::landing;
 use super::{Call, Verdict};
 use crate::context::Context;
@@ -26,7 +26,7 @@ use crate::error::Error;
 use crate::names::{CommitId, READY, THREADS, ThreadName};
 use crate::session::SessionError;
 use crate::store::StoreError;
-use crate::thread::ThreadRecord;
+use crate::thread::{ThreadRecord, Tie};
 
 /// Everything that heddle keeps in refs.
 const OURS: &str = "refs/heddle/";

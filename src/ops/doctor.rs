@@ -16,15 +16,16 @@ use crate::session::binding::Binding;
 use crate::session::liveness::Presence;
 use crate::session::session::Status;
 use crate::store::journal::{self, Found};
-use crate::store::{StoreError, atomic_file};
+use crate::store::lock::{FileLock, Terms};
+use crate::store::{Layout, StoreError, atomic_file};
 use crate::thread::locked::check_current;
-use crate::thread::{LockedThread, ThreadRecord};
+use crate::thread::{LockedThread, ThreadRecord, Tie};
 
 /// Something that is not as it should be.
 #[derive(Debug, Clone)]
 pub struct Finding {
     /// What kind of thing: `unfinished_operation`, `damaged_record`, `stray_session`,
-    /// `leftover_file`, `stale_ref_lock`.
+    /// `leftover_file`, `stale_ref_lock`, `lost_worktree`.
     pub kind: &'static str,
     /// The thread, where it is one's.
     pub thread: Option<ThreadName>,
@@ -58,6 +59,7 @@ pub fn doctor(context: &Context<'_>, fix: bool) -> Result<Vec<Finding>, Error> {
         );
     }
     head_locks(context, fix, &mut findings);
+    lost_worktrees(context, fix, &mut findings);
     Ok(findings)
 }
 
@@ -272,6 +274,44 @@ fn head_locks(context: &Context<'_>, fix: bool, findings: &mut Vec<Finding>) {
             findings.push(ref_lock(context, fix, binding.thread, path));
         }
     }
+}
+
+/// Worktrees of somebody's own that are bound to a session whose thread was taken from it:
+/// hooks keep their HEAD where it is until that is looked at. Those that heddle made are
+/// removed or handed on by the thread's next owner.
+fn lost_worktrees(context: &Context<'_>, fix: bool, findings: &mut Vec<Finding>) {
+    let main = context.repo.common_dir().to_owned();
+    let linked = context.repo.linked_worktrees().into_iter().map(|linked| linked.git_dir);
+    for git_dir in std::iter::once(main).chain(linked) {
+        let Ok(Tie::Lost(binding, lost)) = Tie::of(context, &git_dir) else { continue };
+        if binding.made {
+            continue;
+        }
+        findings.push(Finding {
+            kind: "lost_worktree",
+            path: Layout::binding(&git_dir),
+            message: format!("{lost}, and a worktree is still bound to it"),
+            fix: Some("untie the worktree"),
+            fixed: fix && untie(context, &git_dir, &binding).is_ok(),
+            thread: Some(binding.thread),
+        });
+    }
+}
+
+/// Removes the binding of a worktree, if it is still `binding`. A capture, which would bind
+/// the worktree anew, waits meanwhile.
+fn untie(context: &Context<'_>, git_dir: &Path, binding: &Binding) -> Result<(), Error> {
+    let terms = Terms {
+        what: "the worktree",
+        command: context.command,
+        timeout: context.lock_timeout(),
+        brief: true,
+    };
+    let _captures = FileLock::acquire(&Layout::binding_lock(git_dir), terms, context.platform)?;
+    if Binding::read(git_dir)?.as_ref() == Some(binding) {
+        atomic_file::remove(&Layout::binding(git_dir))?;
+    }
+    Ok(())
 }
 
 /// Removes a lock under the thread's own lock, which keeps git-heddle out, after looking

@@ -8,7 +8,9 @@ pub mod locked;
 pub mod owned;
 pub mod record;
 pub mod recover;
+pub mod tie;
 
 pub use locked::LockedThread;
 pub use owned::OwnedThread;
 pub use record::ThreadRecord;
+pub use tie::Tie;

@@ -6,6 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+#[path = "../support_hooks/mod.rs"]
+pub(crate) mod hooks;
+
 use assert_fs::TempDir;
 use serde_json::Value;
 
@@ -66,6 +69,9 @@ impl Sandbox {
     pub(crate) fn unborn() -> Self {
         let sandbox = Self::empty();
         sandbox.git(&["init", "--quiet", "--initial-branch=main"]);
+        if hooks::wanted() {
+            hooks::install(&sandbox.root().join(".git"));
+        }
         sandbox
     }
 
@@ -98,7 +104,7 @@ impl Sandbox {
             .args(args)
             .current_dir(folder)
             .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("PATH", hooks::path())
             .env("HOME", self.home.path())
             .env("GIT_CONFIG_NOSYSTEM", "1")
             .env("GIT_AUTHOR_NAME", "Ada")

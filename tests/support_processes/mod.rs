@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+#[path = "../support_hooks/mod.rs"]
+mod hooks;
+
 use serde_json::Value;
 
 /// The binary under test.
@@ -68,6 +71,9 @@ impl Sandbox {
             fs::create_dir(sandbox.path(name)).expect("folder");
         }
         sandbox.git(&["init", "-q", "-b", "main", "--template="]);
+        if hooks::wanted() {
+            hooks::install(&sandbox.git_dir());
+        }
         let config = "[user]\n\tname = A\n\temail = a@example.com\n[heddle]\n\tlockTimeout = 10s\n";
         let path = sandbox.git_dir().join("config");
         let text = fs::read_to_string(&path).expect("configuration");
@@ -105,7 +111,7 @@ impl Sandbox {
             .args(args)
             .current_dir(self.worktree())
             .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("PATH", hooks::path())
             .env("HOME", self.path("home"))
             .env("TMPDIR", self.path("tmp"))
             .env("GIT_CONFIG_NOSYSTEM", "1")

@@ -1,0 +1,29 @@
+//! Heddle's hooks in a test's repository.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::Path;
+
+/// Puts the shims where Git looks for hooks.
+pub(crate) fn install(git_dir: &Path) {
+    let shims = Path::new(env!("CARGO_MANIFEST_DIR")).join("hooks");
+    let to = git_dir.join("hooks");
+    fs::create_dir_all(&to).expect("folder");
+    for shim in fs::read_dir(shims).expect("the shims").flatten() {
+        fs::copy(shim.path(), to.join(shim.file_name())).expect("a shim");
+    }
+}
+
+/// Whether every test's repository is to have them: what the hooks let pass must not differ
+/// from what there is without them.
+pub(crate) fn wanted() -> bool {
+    std::env::var_os("HEDDLE_TEST_HOOKS").is_some()
+}
+
+/// Where programs are looked for: the one under test, then those of the machine.
+pub(crate) fn path() -> OsString {
+    let binary = Path::new(env!("CARGO_BIN_EXE_git-heddle"));
+    let folder = binary.parent().expect("a folder");
+    let rest = std::env::var_os("PATH").unwrap_or_default();
+    std::env::join_paths([folder.to_owned()].into_iter().chain(std::env::split_paths(&rest))).expect("PATH")
+}
