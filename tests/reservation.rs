@@ -186,7 +186,7 @@ fn a_renewed_lease_counts_and_where_it_is_lost_the_record_is_whole() {
         record["ttl_seconds"] = Value::from(1);
         record["heartbeat"]["monotonic_ms"] = Value::from(0);
     });
-    let record = sandbox.state(&format!("agents/{session}.json"));
+    let record = sandbox.state(format!("agents/{session}.json"));
     let before = fs::read(&record).expect("record");
     sandbox.heddle(&["agent", "heartbeat", "--session", &session]).exits(0);
     assert_eq!(fs::read(record).expect("record"), before, "the record was written");
@@ -195,7 +195,7 @@ fn a_renewed_lease_counts_and_where_it_is_lost_the_record_is_whole() {
     sandbox.edit_session(&session, |record| record["ttl_seconds"] = Value::from(3600));
     sandbox.refused(3, &["agent", "reserve", "--thread", "t"]);
     // A power cut may leave any of it.
-    let live = sandbox.state(&format!("agents/{session}.live"));
+    let live = sandbox.state(format!("agents/{session}.live"));
     let line = fs::read(&live).expect("line");
     sandbox.edit_session(&session, |record| record["ttl_seconds"] = Value::from(1));
     for left in [&line[..0], &line[..100], &[0; 512]] {
