@@ -310,3 +310,112 @@ fn a_killed_reserve_with_a_worktree_is_repaired() {
         sandbox.assert_clean(&about);
     }
 }
+
+/// A thread `t` with a capture in a worktree of its own, marked ready; session and worktree.
+fn ready_in_a_worktree(sandbox: &Sandbox) -> (String, String) {
+    let reserved = sandbox.heddle(&["agent", "reserve", "--thread", "t", "--worktree"]).ok();
+    let (id, tree) = (reserved.text("session_id"), reserved.text("path"));
+    fs::write(format!("{tree}/work"), "work\n").expect("write");
+    sandbox.heddle(&["-C", &tree, "agent", "ready", "--session", &id, "-m", "work"]).ok();
+    (id, tree)
+}
+
+/// Runs `next`; where a lock of Git's is in the way that its dead maker had no time to note,
+/// after the doctor has removed it.
+fn run_healed(sandbox: &Sandbox, next: &[String], about: &str) -> Ended {
+    sandbox.git(&["config", "heddle.lockTimeout", "100ms"]);
+    let answer = run(next, sandbox);
+    if answer.code != Some(75) {
+        return answer;
+    }
+    let healed = eventually(Duration::from_secs(20), || {
+        sandbox.heddle(&["doctor", "--fix"]);
+        sandbox.ref_locks().is_empty()
+    });
+    assert!(healed, "{about}: {answer:?}");
+    run(next, sandbox)
+}
+
+/// A rename from `t` to `u`, killed everywhere; `name` is what is written to next.
+fn rename_is_repaired_by_a_command_on(name: &str) {
+    if !has_strace() {
+        return;
+    }
+    let rename = |id: &str| words(&["thread", "rename", "t", "u", "--session", id]);
+    let whole = Sandbox::new();
+    let (id, _) = ready_in_a_worktree(&whole);
+    assert_eq!(traced(&whole, &[], &rename(&id)).code, Some(0));
+    let (mut finished, mut undone, mut elsewhere) = (0, 0, 0);
+    for (call, number) in points(&whole) {
+        let about = format!("rename, killed at {call} {number}, then {name}");
+        let sandbox = Sandbox::new();
+        let (id, tree) = ready_in_a_worktree(&sandbox);
+        let tip = sandbox.commit("refs/heddle/threads/t");
+        traced(&sandbox, &["-e", &format!("inject={call}:signal=KILL:when={number}")], &rename(&id));
+        let next = words(&["agent", "reserve", "--thread", name, "--resume"]);
+        let answer = run_healed(&sandbox, &next, &about);
+        // Before the last journal is written, and after the first is removed, a command on the old
+        // name has nothing to repair, and locks of Git's may be in nobody's way yet.
+        let left = support_processes::files(&sandbox.git_dir(), &|name| name.ends_with(".journal"));
+        if !sandbox.ref_locks().is_empty() || !left.is_empty() {
+            elsewhere += 1;
+            assert!(left.iter().all(|path| !path.ends_with(format!("{name}.journal"))), "{about}: {left:?}");
+            let healed = eventually(Duration::from_secs(20), || {
+                sandbox.heddle(&["doctor", "--fix"]);
+                sandbox.ref_locks().is_empty()
+            });
+            assert!(healed, "{about}: {:?}", sandbox.heddle(&["doctor"]));
+        }
+        // The thread has one of its names, and the other is free.
+        let now = sandbox.heddle(&["agent", "show", &id]).ok().text("thread");
+        if now == "u" {
+            finished += 1
+        } else {
+            undone += 1
+        }
+        assert_eq!(answer.code, Some(if now == name { 3 } else { 0 }), "{about}: {answer:?}");
+        let other = if now == "u" { "t" } else { "u" };
+        for kind in ["threads", "ready"] {
+            assert_eq!(sandbox.commit(&format!("refs/heddle/{kind}/{now}")), tip, "{about}");
+        }
+        assert_eq!(sandbox.commit(&format!("refs/heddle/ready/{other}")), "", "{about}");
+        let main = sandbox.commit("main");
+        let made = if other == name { main.as_str() } else { "" };
+        assert_eq!(sandbox.commit(&format!("refs/heddle/threads/{other}")), made, "{about}");
+        let log = sandbox.git(&["reflog", "--format=%H", &format!("refs/heddle/threads/{now}")]);
+        assert!(log.lines().any(|line| line == main), "{about}: {log}");
+        if answer.code == Some(0) {
+            let generation = answer.json()["generation"].as_u64();
+            assert_eq!(generation, Some(if name == "t" { 2 } else { 1 }), "{about}");
+        }
+        sandbox.assert_clean(&about);
+        let staged = support_processes::files(&sandbox.git_dir(), &|name| name.ends_with(".reflog"));
+        assert_eq!(staged, Vec::<std::path::PathBuf>::new(), "{about}");
+        // The session goes on, from the worktree that it has.
+        fs::write(format!("{tree}/more"), "more\n").expect("write");
+        let capture = words(&["-C", &tree, "agent", "capture", "--session", &id, "-m", "more"]);
+        assert_eq!(run(&capture, &sandbox).code, Some(0), "{about}");
+        let count = sandbox.git(&["rev-list", "--count", &format!("main..refs/heddle/threads/{now}")]);
+        assert_eq!(count, "2", "{about}");
+        // Another try does what this one did not.
+        if now == "t" && name != "u" {
+            assert_eq!(run(&rename(&id), &sandbox).code, Some(0), "{about}");
+            assert_eq!(sandbox.heddle(&["agent", "show", &id]).ok().text("thread"), "u", "{about}");
+        }
+        sandbox.assert_clean(&about);
+    }
+    let counts = format!("{finished} finished, {undone} undone, {elsewhere} with something left elsewhere");
+    println!("rename, then {name}: {counts}");
+    // Each of three locks takes two calls, and each journal three.
+    assert!(finished > 5 && undone > 5 && elsewhere <= 12, "{counts}");
+}
+
+#[test]
+fn a_killed_rename_is_repaired_by_a_command_on_the_old_name() {
+    rename_is_repaired_by_a_command_on("t");
+}
+
+#[test]
+fn a_killed_rename_is_repaired_by_a_command_on_the_new_name() {
+    rename_is_repaired_by_a_command_on("u");
+}

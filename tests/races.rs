@@ -5,6 +5,7 @@ mod support_processes;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -132,36 +133,143 @@ fn state(pid: u32) -> Option<char> {
     stat.rsplit_once(") ")?.1.chars().next()
 }
 
-#[test]
-fn a_session_that_lost_its_thread_never_moves_it_again() {
-    let sandbox = Sandbox::new();
+/// A capture of session `id` that is stopped in the middle, with the gate that lets its hook
+/// end. Later captures run no hook.
+fn stopped_capture(sandbox: &Sandbox, id: &str) -> (Child, PathBuf) {
     let hooks = sandbox.git_dir().join("hooks");
     fs::create_dir_all(&hooks).expect("folder");
     let (begun, gate) = (sandbox.path("begun"), sandbox.path("gate"));
     assert!(sandbox.run("mkfifo", &[&gate.to_string_lossy()]).code == Some(0));
-    let hook = format!("#!/bin/sh\n: >{begun:?}\nread line <{gate:?}\n");
+    let hook = format!("#!/bin/sh\n[ -e {begun:?} ] && exit 0\n: >{begun:?}\nread line <{gate:?}\n");
     fs::write(hooks.join("pre-commit"), hook).expect("hook");
     fs::set_permissions(hooks.join("pre-commit"), fs::Permissions::from_mode(0o755)).expect("mode");
-
-    let id = sandbox.heddle(&["agent", "reserve", "--thread", "t"]).ok().text("session_id");
-    let before = sandbox.commit("refs/heddle/threads/t");
     sandbox.write("work", "late\n");
-    let capture = sandbox.start(&["agent", "capture", "--session", &id, "-m", "late"]);
+    let capture = sandbox.start(&["agent", "capture", "--session", id, "-m", "late"]);
     let limit = Duration::from_secs(20);
     assert!(eventually(limit, || begun.exists()), "the hook has begun");
-    let pid = Pid::from_raw(i32::try_from(capture.id()).expect("a pid"));
-    kill(pid, Signal::SIGSTOP).expect("stopped");
+    kill(pid(&capture), Signal::SIGSTOP).expect("stopped");
     assert!(eventually(limit, || state(capture.id()) == Some('T')), "it is stopped");
+    (capture, gate)
+}
 
+fn pid(child: &Child) -> Pid {
+    Pid::from_raw(i32::try_from(child.id()).expect("a pid"))
+}
+
+/// Lets a stopped capture go on to its end.
+fn woken(capture: Child, gate: &Path) -> Ended {
+    fs::write(gate, "go\n").expect("gate");
+    kill(pid(&capture), Signal::SIGCONT).expect("continued");
+    ended(capture)
+}
+
+#[test]
+fn a_session_that_lost_its_thread_never_moves_it_again() {
+    let sandbox = Sandbox::new();
+    let id = sandbox.heddle(&["agent", "reserve", "--thread", "t"]).ok().text("session_id");
+    let before = sandbox.commit("refs/heddle/threads/t");
+    let (capture, gate) = stopped_capture(&sandbox, &id);
     sandbox.heddle(&["agent", "release", "--session", &id, "--force"]).ok();
     let next = sandbox.heddle(&["agent", "reserve", "--thread", "t", "--resume"]).ok();
     assert_eq!(next.json()["generation"], 2);
-    fs::write(&gate, "go\n").expect("gate");
-    kill(pid, Signal::SIGCONT).expect("continued");
 
-    let late = ended(capture);
+    let late = woken(capture, &gate);
     assert_eq!(late.code, Some(5), "{late:?}");
     assert_eq!(sandbox.commit("refs/heddle/threads/t"), before);
     assert_eq!(sandbox.active("t"), [next.text("session_id").as_str()]);
     sandbox.assert_clean("after the late capture");
+}
+
+#[test]
+fn a_capture_that_slept_through_a_rename_moves_nothing() {
+    // Renamed; renamed, with another owner under the old name; renamed and renamed back.
+    for story in ["away", "replaced", "back"] {
+        let sandbox = Sandbox::new();
+        let id = sandbox.heddle(&["agent", "reserve", "--thread", "t"]).ok().text("session_id");
+        let (capture, gate) = stopped_capture(&sandbox, &id);
+        sandbox.heddle(&["thread", "rename", "t", "u", "--session", &id]).ok();
+        let now = match story {
+            "replaced" => {
+                sandbox.heddle(&["agent", "reserve", "--thread", "t"]).ok();
+                "u"
+            }
+            "back" => {
+                sandbox.heddle(&["thread", "rename", "u", "t", "--session", &id]).ok();
+                "t"
+            }
+            _ => "u",
+        };
+        let refs = || sandbox.git(&["for-each-ref", "refs/heddle"]);
+        let before = refs();
+        let late = woken(capture, &gate);
+        assert_eq!(late.code, Some(4), "{story}: {late:?}");
+        let said = format!("agent session '{id}' reserved thread 't', but the current thread is '{now}'");
+        assert!(late.stderr.contains(&said), "{story}: {late:?}");
+        assert!(
+            late.stderr.contains("hint: the thread was renamed meanwhile: repeat the command"),
+            "{late:?}"
+        );
+        assert_eq!(refs(), before, "{story}");
+        // As the hint says.
+        let again = sandbox.heddle(&["agent", "capture", "--session", &id, "-m", "again"]).ok();
+        assert_eq!(
+            (&again.json()["captured"], again.text("thread").as_str()),
+            (&true.into(), now),
+            "{story}"
+        );
+        sandbox.assert_clean(story);
+    }
+}
+
+#[test]
+fn renames_in_both_directions_and_captures_at_once_lose_nothing() {
+    const ROUNDS: usize = 12;
+    let sandbox = Sandbox::new();
+    let id = sandbox.heddle(&["agent", "reserve", "--thread", "a"]).ok().text("session_id");
+    let captured = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for names in [["a", "b"], ["b", "c"], ["c", "a"]] {
+            let (sandbox, id) = (&sandbox, &id);
+            scope.spawn(move || {
+                for _ in 0..ROUNDS {
+                    let [old, new] = names;
+                    let renamed = sandbox.heddle(&["thread", "rename", old, new, "--session", id]);
+                    // It has another name just now, or had when we looked.
+                    assert!(matches!(renamed.code, Some(0 | 1 | 3 | 4)), "{renamed:?}");
+                }
+            });
+        }
+        let (sandbox, id, captured) = (&sandbox, &id, &captured);
+        scope.spawn(move || {
+            for round in 0..ROUNDS {
+                sandbox.write("work", &format!("{round}\n"));
+                let answer = sandbox.heddle(&["agent", "capture", "--session", id, "-m", "work"]);
+                assert!(matches!(answer.code, Some(0 | 4)), "{answer:?}");
+                if answer.code == Some(0) {
+                    captured.lock().expect("no panic").push(answer.text("commit"));
+                }
+            }
+        });
+        scope.spawn(move || {
+            for _ in 0..ROUNDS {
+                sandbox.heddle(&["agent", "heartbeat", "--session", id]).ok();
+            }
+        });
+    });
+    let thread = sandbox.heddle(&["agent", "show", &id]).ok().text("thread");
+    let refs = sandbox.git(&["for-each-ref", "--format=%(refname)", "refs/heddle"]);
+    assert_eq!(refs, format!("refs/heddle/threads/{thread}"));
+    let tip = sandbox.commit(&refs);
+    let captured = captured.into_inner().expect("no panic");
+    for commit in &captured {
+        assert!(sandbox.reaches(&tip, commit), "{commit} was lost");
+    }
+    let count = sandbox.git(&["rev-list", "--count", &format!("main..{tip}")]);
+    assert_eq!(count, captured.len().to_string());
+    // Along the history no generation is followed by a lower one.
+    let format = "--format=%(trailers:key=Heddle-Generation,valueonly,separator=%x2C)";
+    let generations = sandbox.git(&["log", "--reverse", format, &format!("main..{tip}")]);
+    let generations: Vec<u64> = generations.lines().map(|line| line.parse().expect("a number")).collect();
+    assert!(generations.is_sorted(), "{generations:?}");
+    sandbox.assert_clean("after the renames");
 }

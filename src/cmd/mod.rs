@@ -143,6 +143,7 @@ fn in_repository(
             thread::Command::Diff(args) => thread::diff::run(args, &mut ground),
             thread::Command::Land(args) => thread::land::run(args, &mut ground),
             thread::Command::Promote(args) => thread::promote::run(args, &mut ground).map(|()| exit::OK),
+            thread::Command::Rename(args) => thread::rename::run(args, &mut ground).map(|()| exit::OK),
             thread::Command::Drop(args) => thread::drop::run(args, &mut ground).map(|()| exit::OK),
         },
         Command::Gc(args) => gc::run(args, &mut ground).map(|()| exit::OK),
@@ -174,6 +175,7 @@ fn name(command: &Command) -> &'static str {
         Command::Thread(verb) => match verb {
             thread::Command::Land(_) => "thread land",
             thread::Command::Promote(_) => "thread promote",
+            thread::Command::Rename(_) => "thread rename",
             thread::Command::Drop(_) => "thread drop",
             thread::Command::List(_)
             | thread::Command::Show(_)

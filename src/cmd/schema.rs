@@ -13,7 +13,7 @@ pub struct Args {
 }
 
 /// The checked-in schemas by name; `tests/generated.rs` holds them to the documents.
-const SCHEMAS: [(&str, &str); 15] = [
+const SCHEMAS: [(&str, &str); 16] = [
     ("capture", include_str!("../../schemas/capture.json")),
     ("conflict", include_str!("../../schemas/conflict.json")),
     ("doctor", include_str!("../../schemas/doctor.json")),
@@ -25,6 +25,7 @@ const SCHEMAS: [(&str, &str); 15] = [
     ("not-started", include_str!("../../schemas/not-started.json")),
     ("promoted", include_str!("../../schemas/promoted.json")),
     ("ready", include_str!("../../schemas/ready.json")),
+    ("renamed", include_str!("../../schemas/renamed.json")),
     ("session", include_str!("../../schemas/session.json")),
     ("session-list", include_str!("../../schemas/session-list.json")),
     ("thread", include_str!("../../schemas/thread.json")),

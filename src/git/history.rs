@@ -2,7 +2,7 @@
 
 use super::program::Program;
 use super::{GitError, Repo};
-use crate::names::{CommitId, Generation, ThreadName};
+use crate::names::{CommitId, Generation};
 
 /// What a captured commit says of itself.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -55,19 +55,16 @@ impl Trailers {
 }
 
 impl Repo {
-    /// The generation in the trailers of `commit`, if it was captured on `thread`.
+    /// The generation in the trailers of `commit`, if it was captured on a thread: whichever,
+    /// as its thread may have had another name then, and a number too high fences as well as
+    /// the right one.
     ///
     /// # Errors
     /// [`GitError::Library`] if the commit is missing.
-    pub fn generation_in_trailers(
-        &self,
-        commit: &CommitId,
-        thread: &ThreadName,
-    ) -> Result<Option<Generation>, GitError> {
+    pub fn generation_in_trailers(&self, commit: &CommitId) -> Result<Option<Generation>, GitError> {
         let commit = self.raw().find_commit(git2::Oid::from_str(commit.as_str())?)?;
         let trailers = Trailers::parse(&String::from_utf8_lossy(commit.message_bytes()));
-        let ours = trailers.thread.as_deref() == Some(thread.as_str());
-        Ok(trailers.generation.filter(|_| ours).and_then(|number| Generation::new(number).ok()))
+        Ok(trailers.generation.and_then(|number| Generation::new(number).ok()))
     }
 
     /// The commits that are reachable from `tip` and not from `from`, newest first, at most

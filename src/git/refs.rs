@@ -165,6 +165,39 @@ impl Repo {
         Program::run_vouched(&mut command, Some(input.as_bytes()), self.common_dir()).map(drop)
     }
 
+    /// Whom a reflog names.
+    fn log_identity(&self) -> Result<git2::Signature<'static>, GitError> {
+        let configured = self.raw().signature();
+        Ok(configured.or_else(|_| git2::Signature::now("git-heddle", "git-heddle@localhost"))?)
+    }
+
+    /// The reflog of `name` with one more line, which says `message` of its tip `commit`: what
+    /// its history goes on with under another name.
+    ///
+    /// # Errors
+    /// [`GitError::Io`] if it cannot be read.
+    pub fn continued_log(&self, name: &str, commit: &CommitId, message: &str) -> Result<Vec<u8>, GitError> {
+        let path = self.common_dir().join("logs").join(name);
+        let mut log = match fs::read(&path) {
+            Ok(log) => log,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            Err(source) => return Err(GitError::Io { action: "read", path, source }),
+        };
+        if log.last().is_some_and(|byte| *byte != b'\n') {
+            log.push(b'\n');
+        }
+        let who = self.log_identity()?;
+        let (at, offset) = (who.when().seconds(), who.when().offset_minutes());
+        let sign = if offset < 0 { '-' } else { '+' };
+        let zone = format!("{sign}{:02}{:02}", offset.abs() / 60, offset.abs() % 60);
+        log.extend_from_slice(format!("{commit} {commit} ").as_bytes());
+        log.extend_from_slice(who.name_bytes());
+        log.extend_from_slice(b" <");
+        log.extend_from_slice(who.email_bytes());
+        log.extend_from_slice(format!("> {at} {zone}\t{message}\n").as_bytes());
+        Ok(log)
+    }
+
     /// A ref above or below `name`, loose or packed, that keeps it from existing.
     ///
     /// # Errors
@@ -372,12 +405,20 @@ impl LockedRef<'_> {
         let oid = git2::Oid::from_str(new.as_str())?;
         // A reflog's lines cannot hold a newline.
         let message = message.replace(['\n', '\r'], " ");
-        let who = self
-            .repo
-            .raw()
-            .signature()
-            .or_else(|_| git2::Signature::now("git-heddle", "git-heddle@localhost"))?;
+        let who = self.repo.log_identity()?;
         self.transaction.set_target(&self.name, oid, Some(&who), &message)?;
+        self.transaction.commit()?;
+        Ok(())
+    }
+
+    /// Makes the ref at `new` and unlocks it. Its reflog is the caller's to write.
+    ///
+    /// # Errors
+    /// [`GitError::RefMoved`] if it exists: nothing is written.
+    pub fn create_without_log(mut self, new: &CommitId) -> Result<(), GitError> {
+        self.check(&Expected::Absent)?;
+        let (oid, who) = (git2::Oid::from_str(new.as_str())?, self.repo.log_identity()?);
+        self.transaction.set_target(&self.name, oid, Some(&who), "")?;
         self.transaction.commit()?;
         Ok(())
     }

@@ -73,7 +73,7 @@ pub(super) fn land(
     let moved = || {
         repo.sync_commits(new, old)?;
         let id = &session.session_id;
-        let owned = lock_owned(context, thread, id)?;
+        let owned = lock_owned(context, id)?;
         let bound = BoundWorktree { git_dir: repo.git_dir(), head: new };
         let reflog = format!("heddle: commit by {id} (generation {})", session.generation);
         let path = repo.worktree().map(std::path::Path::to_owned);

@@ -20,8 +20,7 @@ pub(super) fn decide(call: &Call<'_>, context: &Context<'_>) -> Result<Verdict, 
         Tie::Lost(binding, _) if call.acts_for(context, &binding.thread) => Ok(Verdict::PASS),
         Tie::Lost(binding, lost) => Ok(refuse_lost(&binding, &lost)),
         Tie::Held(session) => {
-            let renewed = lock_owned(context, &session.thread, &session.session_id)
-                .and_then(|owned| owned.renew(|_| {}));
+            let renewed = lock_owned(context, &session.session_id).and_then(|owned| owned.renew(|_| {}));
             Ok(match renewed {
                 Ok(_) => Verdict::PASS,
                 Err(error) => Verdict::warn(format!("lease not renewed: {error}")),

@@ -33,12 +33,10 @@ pub struct Acting {
 /// # Errors
 /// [`SessionError`].
 pub fn begin(context: &Context<'_>, claim: &Claim) -> Result<Acting, Error> {
-    let mut session = find(context, &claim.session)?;
+    let session = find(context, &claim.session)?;
     authorize(context, &session, claim.token.as_ref())?;
-    if repair(context, &session.thread)? {
-        session = find(context, &claim.session)?;
-    }
-    check_current(&session, ThreadRecord::read(&context.layout, &session.thread)?.as_ref())?;
+    repair(context, &session.thread)?;
+    let session = current(context, &claim.session)?;
     let present = context.registry.hold_present(&session.session_id, false);
     Ok(Acting { session, _present: present })
 }
@@ -56,26 +54,56 @@ pub fn repair(context: &Context<'_>, thread: &ThreadName) -> Result<bool, Error>
     Ok(half_done)
 }
 
-impl Acting {
-    /// Takes the thread's lock and validates the session again.
-    ///
-    /// # Errors
-    /// [`SessionError`] if it was lost meanwhile; [`crate::store::StoreError::Busy`].
-    pub fn lock<'a>(&self, context: &'a Context<'a>) -> Result<OwnedThread<'a>, Error> {
-        lock_owned(context, &self.session.thread, &self.session.session_id)
+/// The session, if it is valid now. Takes no lock: what it is read from is read again where a
+/// rename came in between.
+///
+/// # Errors
+/// [`SessionError`]; [`crate::store::StoreError`].
+pub fn current(context: &Context<'_>, id: &SessionId) -> Result<Session, Error> {
+    let mut session = find(context, id)?;
+    loop {
+        let record = ThreadRecord::read(&context.layout, &session.thread)?;
+        let Err(fault) = check_current(&session, record.as_ref()) else { return Ok(session) };
+        let again = find(context, id)?;
+        if (&again.thread, again.generation) == (&session.thread, session.generation) {
+            return Err(fault.into());
+        }
+        session = again;
     }
 }
 
-/// Takes the lock of `thread` for its owner `session`.
+impl Acting {
+    /// Takes the thread's lock and validates the session again: it is the owner, of the thread
+    /// that it was when the command began, under the same generation.
+    ///
+    /// # Errors
+    /// [`SessionError`] if it was lost or its thread renamed meanwhile;
+    /// [`crate::store::StoreError::Busy`].
+    pub fn lock<'a>(&self, context: &'a Context<'a>) -> Result<OwnedThread<'a>, Error> {
+        let Session { session_id: id, thread, generation, .. } = &self.session;
+        let owned = LockedThread::take(context, thread)?.own(id)?;
+        if owned.session().generation != *generation {
+            // Renamed, and renamed back.
+            let (thread, current) = (thread.clone(), thread.clone());
+            return Err(SessionError::Renamed { id: id.clone(), thread, current }.into());
+        }
+        Ok(owned)
+    }
+}
+
+/// Takes the lock of the thread that `session` owns, whatever it is called by now.
 ///
 /// # Errors
 /// [`SessionError`]; [`crate::store::StoreError::Busy`].
-pub fn lock_owned<'a>(
-    context: &'a Context<'a>,
-    thread: &ThreadName,
-    session: &SessionId,
-) -> Result<OwnedThread<'a>, Error> {
-    LockedThread::take(context, thread)?.own(session)
+pub fn lock_owned<'a>(context: &'a Context<'a>, session: &SessionId) -> Result<OwnedThread<'a>, Error> {
+    loop {
+        let thread = find(context, session)?.thread;
+        match LockedThread::take(context, &thread)?.own(session) {
+            // Renamed between the two.
+            Err(Error::Session(SessionError::Renamed { .. })) => {}
+            owned => return owned,
+        }
+    }
 }
 
 /// The session's record.

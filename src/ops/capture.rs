@@ -9,7 +9,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::acting::{Acting, Claim, begin, repair};
+use super::acting::{Acting, Claim, begin, current, repair};
 use super::impact::{Impact, impact};
 use crate::context::Context;
 use crate::error::Error;
@@ -22,8 +22,7 @@ use crate::session::Session;
 use crate::session::binding::Binding;
 use crate::store::Layout;
 use crate::store::lock::{FileLock, Terms};
-use crate::thread::ThreadRecord;
-use crate::thread::locked::{check_current, liveness_of};
+use crate::thread::locked::liveness_of;
 use crate::thread::owned::BoundWorktree;
 
 /// What to capture, and how.
@@ -161,14 +160,14 @@ fn binding_of(context: &Context<'_>, session: &Session) -> Result<Option<Binding
     if binding.session == session.session_id {
         return Ok(Some(binding));
     }
-    if let Some(other) = context.registry.read(&binding.session)? {
-        let record = ThreadRecord::read(&context.layout, &other.thread)?;
-        if check_current(&other, record.as_ref()).is_ok() && liveness_of(context, &other).may_live() {
+    match current(context, &binding.session) {
+        Ok(other) if liveness_of(context, &other).may_live() => {
             let worktree = context.repo.worktree().unwrap_or_else(|| context.repo.git_dir());
-            return Err(Error::WorktreeBusy { worktree: worktree.to_owned(), owner: binding.session });
+            Err(Error::WorktreeBusy { worktree: worktree.to_owned(), owner: binding.session })
         }
+        Ok(_) | Err(Error::Session(_)) => Ok(None),
+        Err(error) => Err(error),
     }
-    Ok(None)
 }
 
 /// Stages, runs hooks, commits, and moves the thread.

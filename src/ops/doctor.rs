@@ -9,6 +9,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use super::acting::current;
 use crate::context::Context;
 use crate::error::Error;
 use crate::names::{READY, SessionId, THREADS, ThreadName};
@@ -168,7 +169,8 @@ fn sessions(context: &Context<'_>, fix: bool, findings: &mut Vec<Finding>) -> Re
             }
         };
         let Ok(record) = ThreadRecord::read(&context.layout, &session.thread) else { continue };
-        if session.status == Status::Active && check_current(&session, record.as_ref()).is_err() {
+        let lost = session.status == Status::Active && check_current(&session, record.as_ref()).is_err();
+        if lost && current(context, &id).is_err() {
             let fixed = fix && end_stray(context, &session.thread, &id).is_ok();
             findings.push(Finding {
                 kind: "stray_session",
@@ -187,7 +189,9 @@ fn sessions(context: &Context<'_>, fix: bool, findings: &mut Vec<Finding>) -> Re
 fn end_stray(context: &Context<'_>, thread: &ThreadName, id: &SessionId) -> Result<(), Error> {
     let locked = LockedThread::take(context, thread)?;
     let Some(session) = context.registry.read(id)? else { return Ok(()) };
-    if session.status == Status::Active && check_current(&session, locked.record()).is_err() {
+    // Renamed since: it is looked at with its thread.
+    let still = session.status == Status::Active && session.thread == *thread;
+    if still && check_current(&session, locked.record()).is_err() {
         let at = context.platform.now().wall;
         context.registry.end(&crate::session::registry::ended(session, Status::Abandoned, at))?;
     }

@@ -61,7 +61,7 @@ pub fn drop(context: &Context<'_>, thread: &ThreadName, standing: &Standing) -> 
     std::mem::drop(locked);
     if let Some(owner) = owner {
         // The owner itself gives up.
-        let acting = super::acting::lock_owned(context, thread, &owner)?;
+        let acting = super::acting::lock_owned(context, &owner)?;
         acting.end(crate::session::session::Status::Abandoned)?;
     }
     let kept: Vec<(Linked, Option<CommitId>)> = trees
@@ -89,10 +89,17 @@ pub fn drop(context: &Context<'_>, thread: &ThreadName, standing: &Standing) -> 
 /// [`Error::Refused`].
 pub fn tip_of(context: &Context<'_>, thread: &ThreadName) -> Result<CommitId, Error> {
     super::acting::repair(context, thread)?;
-    context.repo.read_ref(&thread.tip_ref())?.ok_or_else(|| Error::Refused {
-        message: format!("thread '{thread}' not found"),
-        hint: Some("git heddle thread list shows the threads there are".to_owned()),
-    })
+    context.repo.read_ref(&thread.tip_ref())?.ok_or_else(|| not_found(context, thread))
+}
+
+/// That there is no such thread, and what became of it.
+pub(super) fn not_found(context: &Context<'_>, thread: &ThreadName) -> Error {
+    let record = crate::thread::ThreadRecord::read(&context.layout, thread).ok().flatten();
+    let hint = match record.and_then(|record| record.renamed_to) {
+        Some(now) => format!("it was renamed to '{now}'"),
+        None => "git heddle thread list shows the threads there are".to_owned(),
+    };
+    Error::Refused { message: format!("thread '{thread}' not found"), hint: Some(hint) }
 }
 
 /// Refuses, naming what only this thread has.

@@ -105,7 +105,7 @@ fn landed_threads(context: &Context<'_>, dry_run: bool, report: &mut Report) -> 
     let (rows, _) = threads::list(context)?;
     for row in rows.into_iter().filter(|row| row.state() == State::Merged) {
         let record = context.layout.thread(&row.thread);
-        let log = context.layout.ref_file(&format!("logs/{}", row.thread.tip_ref()));
+        let log = context.layout.ref_log(&row.thread.tip_ref());
         // Both: the record tells of the last owner, the log of the last move.
         let ages: Vec<Duration> = [record, log].iter().filter_map(|path| age(path)).collect();
         let settled = !ages.is_empty() && ages.iter().all(|age| *age >= context.settings.retention);
@@ -139,7 +139,7 @@ fn landed_threads(context: &Context<'_>, dry_run: bool, report: &mut Report) -> 
 fn dropped_threads(context: &Context<'_>, dry_run: bool, report: &mut Report) -> Result<(), Error> {
     for (name, commit) in context.repo.list_refs(DROPPED)? {
         // Its log is written once, when it was dropped, and stays when the ref is packed.
-        let log = context.layout.ref_file(&format!("logs/{name}"));
+        let log = context.layout.ref_log(&name);
         if !old(context, &log) {
             continue;
         }

@@ -25,7 +25,7 @@ pub struct Report {
 pub fn heartbeat(context: &Context<'_>, claim: &Claim, report: &Report) -> Result<Session, Error> {
     let session = find(context, &claim.session)?;
     authorize(context, &session, claim.token.as_ref())?;
-    let owned = lock_owned(context, &session.thread, &session.session_id)?;
+    let owned = lock_owned(context, &session.session_id)?;
     if *report == Report::default() {
         return owned.beat();
     }

@@ -540,7 +540,9 @@ fn finish(
     for id in sessions.iter().filter_map(|id| SessionId::parse(id).ok()) {
         let Ok(Some(mut session)) = context.registry.read(&id) else { continue };
         let ended = matches!(session.status, Status::Complete | Status::Abandoned);
-        if ended && session.thread == *thread {
+        let ours =
+            locked.record().map_or(session.thread == *thread, |record| record.is_or_was(&session.thread));
+        if ended && ours {
             session.status = Status::Merged;
             context.registry.end(&session)?;
         }
@@ -594,7 +596,7 @@ fn block(
 }
 
 /// Finishes or forgets what landings whose process died had begun.
-fn finish_interrupted(context: &Context<'_>) -> Result<(), Error> {
+pub(super) fn finish_interrupted(context: &Context<'_>) -> Result<(), Error> {
     for record in ThreadRecord::all(&context.layout)? {
         if record.landing.is_none() {
             continue;

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+use super::acting::current;
 use crate::context::Context;
 use crate::error::Error;
 use crate::names::{SessionId, ThreadName};
@@ -123,7 +124,11 @@ fn see(context: &Context<'_>, mut session: Session, known: &Known) -> Seen {
     };
     let readable = matches!(known, Known::Record(_));
     if readable && session.status == Status::Active && check_current(&session, record).is_err() {
-        session.status = Status::Abandoned;
+        match current(context, &session.session_id) {
+            // Renamed while we looked.
+            Ok(now) => session = now,
+            Err(_) => session.status = Status::Abandoned,
+        }
     }
     let liveness = liveness_of(context, &session);
     Seen { session, liveness, target: record.and_then(|record| record.target.clone()) }

@@ -15,6 +15,7 @@ pub mod overlap;
 pub mod promote;
 pub mod ready;
 pub mod release;
+pub mod rename;
 pub mod reserve;
 pub mod run;
 pub mod standing;

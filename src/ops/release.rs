@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use super::acting::{Claim, authorize, find};
+use super::acting::{Claim, authorize, find, lock_owned};
 use super::worktrees::{self, Retirement};
 use crate::context::Context;
 use crate::error::Error;
@@ -47,12 +47,20 @@ fn end(context: &Context<'_>, claim: &Claim, status: Status, force: bool) -> Res
     {
         return Ok(same);
     }
-    let thread = LockedThread::take(context, &session.thread)?;
-    // Recovery may just have finished a release that died half done.
-    if let Some(same) = context.registry.read(&claim.session)?.and_then(|session| already(&session, status)) {
-        return Ok(same);
-    }
-    let owned = thread.own(&claim.session)?;
+    let owned = loop {
+        let thread = find(context, &claim.session)?.thread;
+        let locked = LockedThread::take(context, &thread)?;
+        // Recovery may just have finished a release that died half done.
+        let now = context.registry.read(&claim.session)?;
+        if let Some(same) = now.and_then(|session| already(&session, status)) {
+            return Ok(same);
+        }
+        match locked.own(&claim.session) {
+            // Renamed between the two.
+            Err(Error::Session(SessionError::Renamed { .. })) => {}
+            owned => break owned?,
+        }
+    };
     let ended = if force { owned.end_by_force(status)? } else { owned.end(status)? };
     context.registry.prune(context.settings.retention, SystemTime::now());
     Ok(ended)
@@ -69,7 +77,7 @@ fn already(session: &Session, status: Status) -> Option<Session> {
 pub fn take_back(context: &Context<'_>, session: &Session) {
     worktrees::take_back(context, session);
     let undo = || -> Result<(), Error> {
-        let owned = LockedThread::take(context, &session.thread)?.own(&session.session_id)?;
+        let owned = lock_owned(context, &session.session_id)?;
         if owned.session().used {
             return Err(SessionError::NotNamed.into());
         }

@@ -109,7 +109,7 @@ pub fn reserve(context: &Context<'_>, request: &Request) -> Result<Reserved, Err
             // One that was found by its request token is in somebody's hands.
             if reserved.new {
                 let session = &reserved.session;
-                let owned = lock_owned(context, &session.thread, &session.session_id);
+                let owned = lock_owned(context, &session.session_id);
                 // Should this fail, the journal or the lease ends it.
                 let _ = owned.and_then(|owned| owned.withdraw(reserved.created));
             }
@@ -191,7 +191,7 @@ fn wait_for_end(
 }
 
 /// A name that differs from an existing thread's only in case would be the same file.
-fn refuse_case_twin(context: &Context<'_>, thread: &ThreadName) -> Result<(), Error> {
+pub(super) fn refuse_case_twin(context: &Context<'_>, thread: &ThreadName) -> Result<(), Error> {
     if !context.repo.case_insensitive() {
         return Ok(());
     }
@@ -340,7 +340,7 @@ fn make_session(
         (Some(record), _) => Some(record.generation),
         // The record was lost, or the thread came from elsewhere: its commits still tell
         // which generations were used.
-        (None, Some(commit)) => context.repo.generation_in_trailers(commit, thread.name())?,
+        (None, Some(commit)) => context.repo.generation_in_trailers(commit)?,
         (None, None) => None,
     };
     let session_id = context.new_session_id().map_err(Error::Randomness)?;
@@ -493,12 +493,13 @@ fn write_all(
             owner: Some(session.session_id.clone()),
             target: request.target.clone().or_else(|| record.target.clone()),
             head_branch: session.head_branch.clone().or_else(|| record.head_branch.clone()),
+            renamed_to: None,
             ..record.clone()
         },
         None => ThreadRecord {
             target: request.target.clone(),
             head_branch: session.head_branch.clone(),
-            ..ThreadRecord::new(thread.name().clone(), generation, session.session_id.clone())
+            ..ThreadRecord::new(thread.name().clone(), generation, Some(session.session_id.clone()))
         },
     };
     record.write(&context.layout, context.durability())?;

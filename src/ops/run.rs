@@ -17,7 +17,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::acting::{Claim, lock_owned};
+use super::acting::{Claim, current, lock_owned};
 use super::reserve::{Request, Reserved, reserve};
 use super::worktrees::Retirement;
 use super::{capture, ready, release, worktrees};
@@ -31,8 +31,6 @@ use crate::session::Session;
 use crate::session::session::{Holder, Process, Status};
 use crate::settings::Settings;
 use crate::store::StoreError;
-use crate::thread::ThreadRecord;
-use crate::thread::locked::check_current;
 
 /// The longest time between two looks, and between two heartbeats of a long lease.
 const LOOK: Duration = Duration::from_secs(60);
@@ -128,7 +126,7 @@ fn start(
         ProcessState::Running { start_time, .. } => {
             let command = Process { pid: gate.pid(), start_time };
             let place = Some(context.platform.place().clone());
-            lock_owned(context, &session.thread, &session.session_id).and_then(|owned| {
+            lock_owned(context, &session.session_id).and_then(|owned| {
                 owned.note(|session| session.holder = Holder::Lock { command: Some(command), place })
             })
         }
@@ -176,7 +174,7 @@ fn attend(context: &Context<'_>, session: &Session, mut job: Job) -> Attended {
                     renewed = Instant::now();
                     // A thread that is busy just now is renewed the next time: the lock that
                     // we hold keeps the session alive.
-                    let owned = lock_owned(&hasty, &session.thread, &session.session_id);
+                    let owned = lock_owned(&hasty, &session.session_id);
                     let _ = owned.and_then(crate::thread::OwnedThread::beat);
                 }
             }
@@ -187,13 +185,12 @@ fn attend(context: &Context<'_>, session: &Session, mut job: Job) -> Attended {
 /// Who has the thread now, if it is lost for certain: what cannot be read is not, nor what
 /// the command itself has released.
 fn lost_to(context: &Context<'_>, session: &Session) -> Option<String> {
-    let record = ThreadRecord::read(&context.layout, &session.thread).ok()?;
-    let now = context.registry.read(&session.session_id).ok()?;
-    let fault = match now {
-        Some(now) if now.status != Status::Active && !now.taken => return None,
-        Some(now) => check_current(&now, record.as_ref()).err()?.to_string(),
-        None => format!("agent session '{}' not found", session.session_id),
-    };
+    let id = &session.session_id;
+    let Err(Error::Session(fault)) = current(context, id) else { return None };
+    let now = context.registry.read(id).ok()?;
+    if now.is_some_and(|now| now.status != Status::Active && !now.taken) {
+        return None;
+    }
     Some(format!("the reservation was lost while the command ran: {fault}"))
 }
 

@@ -145,10 +145,7 @@ pub struct Detail {
 pub fn show(context: &Context<'_>, thread: &ThreadName) -> Result<(Detail, Vec<String>), Error> {
     let repo = context.repo;
     let Some(tip) = repo.read_ref(&thread.tip_ref())? else {
-        return Err(Error::Refused {
-            message: format!("thread '{thread}' not found"),
-            hint: Some("git heddle thread list shows the threads there are".to_owned()),
-        });
+        return Err(super::drop::not_found(context, thread));
     };
     let ready = repo.read_ref(&thread.ready_ref())?.as_ref() == Some(&tip);
     let mut unreadable = Vec::new();

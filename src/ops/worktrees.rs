@@ -18,7 +18,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::acting::lock_owned;
+use super::acting::{current, lock_owned};
 use super::checks::{self, CheckStatus};
 use crate::context::Context;
 use crate::error::Error;
@@ -34,7 +34,7 @@ use crate::session::session::Holder;
 use crate::store::Layout;
 use crate::store::lock::{FileLock, Terms};
 use crate::thread::ThreadRecord;
-use crate::thread::locked::{check_current, liveness_of, owner_of};
+use crate::thread::locked::{liveness_of, owner_of};
 
 /// A worktree for a session.
 #[derive(Debug)]
@@ -120,19 +120,36 @@ pub fn remove(context: &Context<'_>, linked: &Linked, holds: Holds) -> Result<()
 /// # Errors
 /// [`Error::Usage`] for a path without a name.
 pub fn place(context: &Context<'_>, thread: &ThreadName, asked: Option<&Path>) -> Result<PathBuf, Error> {
-    let path = match (asked, &context.settings.worktree_dir) {
-        (Some(path), _) => path.to_owned(),
-        (None, Some(folder)) => {
-            let base = context.repo.worktree_folder();
-            base.parent().unwrap_or(&base).join(folder).join(thread.key())
-        }
-        (None, None) => context.repo.worktree_folder().join(thread.key()),
+    let folder = context.repo.worktree_folder();
+    let folder = match &context.settings.worktree_dir {
+        Some(configured) => folder.parent().unwrap_or(&folder).join(configured),
+        None => folder,
+    };
+    let path = match asked {
+        Some(path) => path.to_owned(),
+        None => own_place(context, thread, &folder)?,
     };
     if path.as_os_str().is_empty() {
         return Err(Error::Usage { message: "--worktree= needs a path, or no '='".to_owned() });
     }
     std::path::absolute(&path)
         .map_err(|error| Error::Usage { message: format!("cannot use path {path:?}: {error}") })
+}
+
+/// The place in `folder` that the thread's key names, unless a thread that had the name before
+/// took its worktree along: then with a number, which no key ends in.
+fn own_place(context: &Context<'_>, thread: &ThreadName, folder: &Path) -> Result<PathBuf, Error> {
+    let mut taken = Vec::new();
+    for linked in context.repo.linked_worktrees() {
+        let binding = Binding::read(&linked.git_dir)?;
+        if binding.is_some_and(|binding| binding.made && binding.thread != *thread) {
+            taken.push(linked.path);
+        }
+    }
+    let key = thread.key();
+    let numbered = (2u32..).map(|number| folder.join(format!("{key}~{number}")));
+    let mut places = std::iter::once(folder.join(&key)).chain(numbered);
+    Ok(places.find(|place| !taken.contains(place)).unwrap_or_else(|| folder.join(&key)))
 }
 
 /// Refuses early, before anything is reserved, what could not be made or handed on anyway.
@@ -337,9 +354,9 @@ fn bind(
     linked: &Linked,
     head: &CommitId,
 ) -> Result<Session, Error> {
-    let owned = lock_owned(context, &session.thread, &session.session_id)?;
+    let owned = lock_owned(context, &session.session_id)?;
     let tip = owned.thread().tip()?.unwrap_or_else(|| session.anchor_state.clone());
-    let (id, thread) = (session.session_id.clone(), session.thread.clone());
+    let (id, thread) = (session.session_id.clone(), owned.session().thread.clone());
     let binding = Binding { made: true, ..Binding::new(id, thread, tip, head.clone()) };
     binding.write(&linked.git_dir, context.durability())?;
     let path = linked.path.canonicalize().unwrap_or_else(|_| linked.path.clone());
@@ -591,12 +608,10 @@ pub fn that_serve_nobody(context: &Context<'_>) -> Result<Vec<Unused>, Error> {
             (Some(_), _) | (None, None) => continue,
             (None, Some(session)) => (session, None),
         };
-        let used = match context.registry.read(&session)? {
-            Some(session) => {
-                let record = ThreadRecord::read(&context.layout, &session.thread)?;
-                check_current(&session, record.as_ref()).is_ok() && liveness_of(context, &session).may_live()
-            }
-            None => false,
+        let used = match current(context, &session) {
+            Ok(session) => liveness_of(context, &session).may_live(),
+            Err(Error::Session(_)) => false,
+            Err(error) => return Err(error),
         };
         if !used {
             let written = thread.is_some().then(|| Layout::binding(&linked.git_dir));

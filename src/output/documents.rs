@@ -16,6 +16,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub mod rename;
+
 /// A session: one agent's claim on one thread, from reserve to release. Printed by
 /// `agent reserve`, `heartbeat`, `release` and `show`; each element of `agent list` is one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -468,6 +470,9 @@ pub struct ThreadDetail {
     pub session: Option<Session>,
     /// The absolute path of the worktree that the owner captures from.
     pub worktree: Option<String>,
+    /// The names that the thread had before, oldest first. What was captured under one of them
+    /// names it in its trailers.
+    pub former_names: Vec<String>,
     /// The captures between anchor and tip, newest first.
     pub captures: Vec<CaptureRow>,
     /// Paths that the thread changes since its anchor, sorted.
@@ -670,7 +675,7 @@ pub struct Document {
 }
 
 /// Every document, by name. The schema of a list is that of its array.
-pub const DOCUMENTS: [Document; 15] = [
+pub const DOCUMENTS: [Document; 16] = [
     Document { name: "capture", schema: schema_of::<Capture> },
     Document { name: "conflict", schema: schema_of::<Conflict> },
     Document { name: "doctor", schema: schema_of::<Doctor> },
@@ -682,6 +687,7 @@ pub const DOCUMENTS: [Document; 15] = [
     Document { name: "not-started", schema: schema_of::<NotStarted> },
     Document { name: "promoted", schema: schema_of::<Promoted> },
     Document { name: "ready", schema: schema_of::<Ready> },
+    Document { name: "renamed", schema: schema_of::<rename::Renamed> },
     Document { name: "session", schema: schema_of::<Session> },
     Document { name: "session-list", schema: schema_of::<Vec<Session>> },
     Document { name: "thread", schema: schema_of::<ThreadDetail> },

@@ -25,6 +25,7 @@ pub fn kind(error: &Error) -> FailureKind {
             SessionError::NotFound { .. } | SessionError::Ended { .. } | SessionError::Replaced { .. } => {
                 FailureKind::SessionLost
             }
+            SessionError::Renamed { .. } => FailureKind::AnchorDrift,
             SessionError::TokenMissing { .. }
             | SessionError::TokenWrong { .. }
             | SessionError::TokenUnusable { .. } => FailureKind::NotAuthorized,
@@ -72,6 +73,9 @@ pub fn hint(error: &Error) -> Option<String> {
         Error::Session(SessionError::NotFound { .. }) => "git heddle agent list shows the sessions there are",
         Error::Session(SessionError::Ended { .. } | SessionError::Replaced { .. }) => {
             "its work is on the thread; reserve again to go on"
+        }
+        Error::Session(SessionError::Renamed { .. }) => {
+            "the thread was renamed meanwhile: repeat the command, the session goes on under the new name"
         }
         Error::Session(SessionError::NotNamed) => "give --session, or set HEDDLE_SESSION",
         Error::Session(SessionError::TokenMissing { .. }) => "set HEDDLE_TOKEN, or give --token-file",

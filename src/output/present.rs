@@ -1,5 +1,7 @@
 //! From what the domain knows to what the documents say.
 
+pub mod rename;
+
 use std::path::Path;
 
 use super::documents as doc;
@@ -302,10 +304,12 @@ pub fn thread_detail(detail: &threads::Detail) -> doc::ThreadDetail {
     let owner = detail.seen.owner.as_ref();
     let owned = owner.and_then(|owner| Some((owner.session.as_ref()?, owner.liveness)));
     let target = detail.seen.record.as_ref().and_then(|record| record.target.as_deref());
+    let former = detail.seen.record.iter().flat_map(|record| &record.former);
     doc::ThreadDetail {
         row: thread_row(&detail.seen),
         session: owned.map(|(owner, liveness)| session(owner, liveness, target, None)),
         worktree: owned.and_then(|(owner, _)| owner.path.as_deref().map(shown_path)),
+        former_names: former.map(|former| former.thread.to_string()).collect(),
         captures: detail.captures.iter().map(capture_row).collect(),
         changed_paths: detail.changes.iter().map(|change| quoted_path(&change.path)).collect(),
     }

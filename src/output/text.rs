@@ -321,6 +321,7 @@ pub fn thread(thread: &ThreadDetail, style: &Style) -> String {
         ("anchor", row.anchor.clone()),
         ("target", row.target.as_ref().map(|target| format!("{target} ({})", distance(row)))),
         ("worktree", thread.worktree.clone()),
+        ("formerly", (!thread.former_names.is_empty()).then(|| thread.former_names.join(", "))),
         ("heartbeat", row.last_heartbeat_at.as_deref().map(|time| relative(time, style.now))),
     ]);
     if !thread.captures.is_empty() {

@@ -29,6 +29,16 @@ pub enum SessionError {
         /// The owner now.
         owner: Option<SessionId>,
     },
+    /// Its thread has got another name, or has it again.
+    #[error("agent session '{id}' reserved thread '{thread}', but the current thread is '{current}'{}", if thread == current { " of another generation" } else { "" })]
+    Renamed {
+        /// Which.
+        id: SessionId,
+        /// The thread as it was called.
+        thread: ThreadName,
+        /// What it is called now.
+        current: ThreadName,
+    },
     /// No session was named.
     #[error("no session given")]
     NotNamed,

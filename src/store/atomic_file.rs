@@ -56,6 +56,7 @@ pub fn replace(path: &Path, contents: &[u8], durability: Durability) -> Result<(
 #[must_use = "a staged file changes nothing until it is installed"]
 #[derive(Debug)]
 pub struct Staged {
+    new: PathBuf,
     path: PathBuf,
     durability: Durability,
 }
@@ -65,10 +66,36 @@ pub struct Staged {
 /// # Errors
 /// [`StoreError::Io`]; nothing is left over.
 pub fn stage(path: &Path, contents: &[u8], durability: Durability) -> Result<Staged, StoreError> {
-    let new = sibling(path);
+    stage_at(sibling(path), path, contents, durability)
+}
+
+/// As [`replace`], by way of the file `new` rather than of the sibling: for a folder in which
+/// any name may be another's.
+///
+/// # Errors
+/// [`StoreError::Io`]; the old file is then untouched.
+pub fn replace_by_way_of(
+    new: &Path,
+    path: &Path,
+    contents: &[u8],
+    durability: Durability,
+) -> Result<(), StoreError> {
+    let staged = stage_at(new.to_owned(), path, contents, durability)?;
+    if let Some(folder) = path.parent() {
+        create_folder(folder, durability).map_err(StoreError::io("write", path))?;
+    }
+    staged.install()
+}
+
+fn stage_at(
+    new: PathBuf,
+    path: &Path,
+    contents: &[u8],
+    durability: Durability,
+) -> Result<Staged, StoreError> {
     let open = || no_follow().write(true).create(true).truncate(true).mode(0o666).open(&new);
     let written = open()
-        .or_else(|error| match (error.kind(), path.parent()) {
+        .or_else(|error| match (error.kind(), new.parent()) {
             (io::ErrorKind::NotFound, Some(folder)) => {
                 create_folder(folder, durability).and_then(|()| open())
             }
@@ -79,7 +106,7 @@ pub fn stage(path: &Path, contents: &[u8], durability: Durability) -> Result<Sta
             if durability == Durability::PowerLoss { file.sync_all() } else { Ok(()) }
         });
     match written {
-        Ok(()) => Ok(Staged { path: path.to_owned(), durability }),
+        Ok(()) => Ok(Staged { new, path: path.to_owned(), durability }),
         Err(error) => {
             let _ = fs::remove_file(&new);
             Err(StoreError::io("write", path)(error))
@@ -94,14 +121,13 @@ impl Staged {
     /// [`StoreError::Io`]; the old file is then untouched, or the new one is in place but
     /// may not survive a power cut.
     pub fn install(self) -> Result<(), StoreError> {
-        let new = sibling(&self.path);
         // Opened before anything is visible: what can go wrong then changes nothing.
-        let renamed = self.folder().and_then(|folder| fs::rename(&new, &self.path).map(|()| folder));
+        let renamed = self.folder().and_then(|folder| fs::rename(&self.new, &self.path).map(|()| folder));
         match renamed {
             Ok(None) => Ok(()),
             Ok(Some(folder)) => folder.sync_all().map_err(StoreError::io("sync", &self.path)),
             Err(error) => {
-                let _ = fs::remove_file(&new);
+                let _ = fs::remove_file(&self.new);
                 Err(StoreError::io("write", &self.path)(error))
             }
         }

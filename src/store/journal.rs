@@ -114,6 +114,29 @@ pub enum Action {
         /// The tip; `old` is absent where that reservation made it.
         tip: RefMove,
     },
+    /// Another name for a thread, in the journal of the new name, which is written first and
+    /// removed last. The commit point is the new name's record that holds the operation.
+    Rename {
+        /// The name that it had.
+        from: ThreadName,
+        /// The owner, which goes along.
+        session: Option<SessionId>,
+        /// The generation under the new name.
+        generation: Generation,
+        /// The generation under the old name, which stays there.
+        former_generation: Generation,
+        /// The tip under the new name.
+        tip: RefMove,
+        /// The ready mark under the new name, if there is one.
+        mark: Option<RefMove>,
+        /// Git's own lock on the tip under the old name.
+        from_lock: FileIdentity,
+    },
+    /// The same operation in the journal of the old name: the other one has it all.
+    RenameAway {
+        /// The new name.
+        to: ThreadName,
+    },
     /// The end of a session: always finished.
     Release {
         /// Which.
@@ -143,6 +166,12 @@ impl Action {
                 vec![(mark.name.clone(), mark.lock), (thread.tip_ref(), *tip_lock)]
             }
             Self::Release { lock, .. } => vec![(thread.tip_ref(), *lock)],
+            Self::Rename { from, tip, mark, from_lock, .. } => std::iter::once(tip)
+                .chain(mark)
+                .map(|made| (made.name.clone(), made.lock))
+                .chain([(from.tip_ref(), *from_lock)])
+                .collect(),
+            Self::RenameAway { .. } => Vec::new(),
         }
     }
 }

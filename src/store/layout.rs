@@ -86,6 +86,19 @@ impl Layout {
         self.root.join(format!("locks/{}.journal", name.key()))
     }
 
+    /// Where the reflog of the thread is put together before it gets its place: beside the
+    /// log itself any name could be another thread's.
+    #[must_use]
+    pub fn staged_log(&self, name: &ThreadName) -> PathBuf {
+        self.root.join(format!("locks/{}.reflog", name.key()))
+    }
+
+    /// The reflog of the ref `name`.
+    #[must_use]
+    pub fn ref_log(&self, name: &str) -> PathBuf {
+        self.common.join("logs").join(name)
+    }
+
     /// Where those who wait for the thread line up.
     #[must_use]
     pub fn queue(&self, name: &ThreadName) -> PathBuf {

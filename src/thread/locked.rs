@@ -4,6 +4,7 @@ use std::cell::RefCell;
 
 use super::record::ThreadRecord;
 use super::recover::{recover, unlock};
+use super::rename;
 use crate::context::Context;
 use crate::error::Error;
 use crate::git::GitError;
@@ -62,6 +63,13 @@ pub fn liveness_of(context: &Context<'_>, session: &Session) -> Liveness {
     judge(session, presence, context.settings.unknown_ttl, &context.platform.now(), context.platform)
 }
 
+/// Takes the lock of `name` and looks at nothing.
+pub(super) fn acquire(context: &Context<'_>, name: &ThreadName) -> Result<FileLock, StoreError> {
+    let what = format!("thread '{name}'");
+    let terms = Terms { what: &what, command: context.command, timeout: context.lock_timeout(), brief: true };
+    FileLock::acquire(&context.layout.lock(name), terms, context.platform)
+}
+
 impl<'a> LockedThread<'a> {
     /// Takes the lock of `name`, finishes or undoes what a dead process left half done,
     /// and reads the record.
@@ -70,13 +78,19 @@ impl<'a> LockedThread<'a> {
     /// [`StoreError::Busy`] after `heddle.lockTimeout`; [`StoreError`] for a journal or a
     /// record that cannot be understood.
     pub fn take(context: &'a Context<'a>, name: &ThreadName) -> Result<Self, Error> {
-        let what = format!("thread '{name}'");
-        let terms =
-            Terms { what: &what, command: context.command, timeout: context.lock_timeout(), brief: true };
-        let lock = FileLock::acquire(&context.layout.lock(name), terms, context.platform)?;
-        recover(context, name)?;
-        let record = ThreadRecord::read(&context.layout, name)?;
-        Ok(Self { context, name: name.clone(), record, locks: RefCell::default(), _lock: lock })
+        loop {
+            let lock = acquire(context, name)?;
+            // A rename takes the locks of both its names, which are taken in one order by
+            // everybody: this one is given back first.
+            if let Some(other) = rename::other_name(context, name)? {
+                drop(lock);
+                rename::recover(context, name, &other)?;
+                continue;
+            }
+            recover(context, name)?;
+            let record = ThreadRecord::read(&context.layout, name)?;
+            return Ok(Self { context, name: name.clone(), record, locks: RefCell::default(), _lock: lock });
+        }
     }
 
     /// The thread's name.
@@ -113,20 +127,8 @@ impl<'a> LockedThread<'a> {
     /// [`GitError::RefLocked`], [`GitError::RefClash`].
     pub fn lock_tip(&self) -> Result<LockedRef<'a>, GitError> {
         let name = self.name.tip_ref();
-        self.make_folders(&name);
+        make_ref_folders(self.context, &name);
         self.context.repo.lock_ref(&name, self.context.lock_timeout())
-    }
-
-    /// Makes the folders above a ref and its log, each synced into the one above: libgit2
-    /// makes what is missing too, and syncs only the last. Before any lock of Git's is taken,
-    /// so that little lies between that and the journal.
-    pub(super) fn make_folders(&self, name: &str) {
-        for file in [name.to_owned(), format!("logs/{name}")] {
-            if let Some(folder) = self.context.layout.ref_file(&file).parent() {
-                // Where this fails, so does the lock, which says why.
-                let _ = atomic_file::create_folder(folder, self.context.durability());
-            }
-        }
     }
 
     /// Writes the journal: everything else of the operation comes after. Git's locks that it
@@ -159,10 +161,15 @@ impl<'a> LockedThread<'a> {
     /// lock.
     ///
     /// # Errors
-    /// [`SessionError::NotFound`], [`SessionError::Ended`], [`SessionError::Replaced`].
+    /// [`SessionError::NotFound`], [`SessionError::Ended`], [`SessionError::Replaced`];
+    /// [`SessionError::Renamed`] if its thread has got another name.
     pub fn own(self, id: &SessionId) -> Result<super::OwnedThread<'a>, Error> {
         let session = self.context.registry.read(id)?;
         let session = session.ok_or_else(|| SessionError::NotFound { id: id.clone() })?;
+        if session.status == crate::session::session::Status::Active && session.thread != self.name {
+            let (thread, current) = (self.name, session.thread);
+            return Err(SessionError::Renamed { id: id.clone(), thread, current }.into());
+        }
         check_current(&session, self.record.as_ref())?;
         Ok(super::OwnedThread::new(self, session))
     }
@@ -191,4 +198,16 @@ pub fn check_current(session: &Session, record: Option<&ThreadRecord>) -> Result
 #[must_use]
 pub fn target_of(context: &Context<'_>, thread: &ThreadName) -> Option<String> {
     ThreadRecord::read(&context.layout, thread).ok().flatten()?.target
+}
+
+/// Makes the folders above a ref and its log, each synced into the one above: libgit2
+/// makes what is missing too, and syncs only the last. Before any lock of Git's is taken,
+/// so that little lies between that and the journal.
+pub(super) fn make_ref_folders(context: &Context<'_>, name: &str) {
+    for file in [context.layout.ref_file(name), context.layout.ref_log(name)] {
+        if let Some(folder) = file.parent() {
+            // Where this fails, so does the lock, which says why.
+            let _ = atomic_file::create_folder(folder, context.durability());
+        }
+    }
 }

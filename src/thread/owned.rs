@@ -8,6 +8,7 @@ use std::path::Path;
 
 use chrono::{DateTime, Utc};
 
+use super::locked::make_ref_folders;
 use super::{LockedThread, ThreadRecord};
 use crate::error::Error;
 use crate::git::refs::{Expected, LockedRef};
@@ -144,7 +145,7 @@ impl<'a> OwnedThread<'a> {
     /// [`crate::git::GitError::RefMoved`] if the tip is elsewhere: nothing is written.
     pub fn mark_ready(mut self, commit: &CommitId, message: &str) -> Result<Session, Error> {
         let name = self.thread.name.ready_ref();
-        self.thread.make_folders(&name);
+        make_ref_folders(self.thread.context, &name);
         let tip = self.thread.lock_tip()?;
         tip.check(&Expected::Exactly(commit.clone()))?;
         let context = self.thread.context;

@@ -39,9 +39,24 @@ pub struct ThreadRecord {
     /// The branch that it was made, as a full ref name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promoted: Option<String>,
+    /// The names that it had before, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former: Vec<FormerName>,
+    /// What the thread of this name is called now, while nobody has made another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renamed_to: Option<ThreadName>,
     /// Fields of this version that we do not know; they survive a rewrite.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
+}
+
+/// A name that a thread had before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FormerName {
+    /// The name.
+    pub thread: ThreadName,
+    /// The operation that gave it the next one: the same id as in the journal.
+    pub operation: String,
 }
 
 /// A landing that is under way, or whose process died: the target is at `old` or has `new`.
@@ -88,20 +103,29 @@ impl ThreadRecord {
         self.landed.as_ref().is_some_and(|landed| landed.tip == *tip)
     }
 
-    /// The record of a thread that has its first owner.
+    /// Whether the thread is or was called `name`: what its commits and ended sessions say of
+    /// their thread is the name that it had then.
     #[must_use]
-    pub fn new(thread: ThreadName, generation: Generation, owner: SessionId) -> Self {
+    pub fn is_or_was(&self, name: &ThreadName) -> bool {
+        self.thread == *name || self.former.iter().any(|former| former.thread == *name)
+    }
+
+    /// The record of a thread that has no history.
+    #[must_use]
+    pub fn new(thread: ThreadName, generation: Generation, owner: Option<SessionId>) -> Self {
         Self {
             version: VERSION,
             thread,
             generation,
-            owner: Some(owner),
+            owner,
             target: None,
             head_branch: None,
             landing: None,
             landed: None,
             blocked: None,
             promoted: None,
+            former: Vec::new(),
+            renamed_to: None,
             extra: Map::new(),
         }
     }

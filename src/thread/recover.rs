@@ -11,6 +11,7 @@
 //! | ready | the mark is at the commit | finish | drop |
 //! | release | the journal itself | finish | – |
 //! | withdraw | the journal itself | finish | – |
+//! | rename | the new name's record holds the operation | `thread::rename` does it, under the locks of both names | |
 //!
 //! A `<ref>.lock` in the way is removed only if it is the very file that the journal
 //! recorded, by device and inode, while its maker was alive: the lock on the thread that we
@@ -96,6 +97,9 @@ pub fn recover(context: &Context<'_>, thread: &ThreadName) -> Result<(), Error> 
             undo_creation(context, tip)?;
             Some(("withdrawn", session, None, None))
         }
+        Action::Rename { .. } | Action::RenameAway { .. } => {
+            unreachable!("whoever takes a thread's lock has a rename finished under the locks of both names")
+        }
         Action::Release { session, status, at, .. } => {
             atomic_file::remove(&atomic_file::sibling(&context.layout.ended_session(session)))?;
             finish_release(context, record, &entry, status, at)?;
@@ -134,7 +138,7 @@ pub(super) fn unlock(context: &Context<'_>, locks: &[(String, FileIdentity)]) ->
 
 /// Deletes the ref of a reserve that did not come to its commit point, if that operation
 /// made it and nobody has moved it.
-fn undo_creation(context: &Context<'_>, tip: &RefMove) -> Result<(), Error> {
+pub(super) fn undo_creation(context: &Context<'_>, tip: &RefMove) -> Result<(), Error> {
     if tip.old.is_some() {
         return Ok(());
     }
@@ -147,7 +151,7 @@ fn undo_creation(context: &Context<'_>, tip: &RefMove) -> Result<(), Error> {
 /// Removes the reflog that an operation made for a ref that it then never wrote.
 fn remove_log_without_ref(context: &Context<'_>, moved: &RefMove) -> Result<(), Error> {
     if moved.old.is_none() && context.repo.read_ref(&moved.name)?.is_none() {
-        let log = context.layout.ref_file(&format!("logs/{}", moved.name));
+        let log = context.layout.ref_log(&moved.name);
         atomic_file::remove(&log)?;
         remove_empty_folders(&log, &context.layout.ref_file("logs/refs/heddle"));
     }

@@ -11,6 +11,7 @@ pub mod land;
 pub mod list;
 pub mod log;
 pub mod promote;
+pub mod rename;
 pub mod show;
 
 /// The verbs of `git heddle thread`.
@@ -28,6 +29,8 @@ pub enum Command {
     Land(land::Args),
     /// Make a branch of a thread
     Promote(promote::Args),
+    /// Give a thread another name
+    Rename(rename::Args),
     /// Give a thread up
     Drop(drop::Args),
 }
