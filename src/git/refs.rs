@@ -16,6 +16,7 @@ use super::repo::commit_id;
 use super::{GitError, Repo};
 use crate::names::CommitId;
 use crate::store::journal::FileIdentity;
+use crate::store::voucher::Voucher;
 
 /// What a ref must be for a write to happen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,9 +139,8 @@ impl Repo {
     /// # Errors
     /// [`GitError::Program`] if it is elsewhere or locked.
     pub fn delete_ref(&self, name: &str, expected: &CommitId) -> Result<(), GitError> {
-        let input = format!("delete {name}\0{expected}\0");
-        let mut command = self.program().command(["update-ref", "--stdin", "-z"]);
-        Program::run_vouched(&mut command, Some(input.as_bytes()), self.common_dir()).map(drop)
+        let change = Change { name: name.to_owned(), from: Expected::Exactly(expected.clone()), to: None };
+        self.change_refs(&[change], "heddle: take back")
     }
 
     /// Changes several refs in one transaction of the git program: all of them or none, as
@@ -149,6 +149,15 @@ impl Repo {
     /// # Errors
     /// [`GitError::Program`] if one of them is not where it is expected, or locked.
     pub fn change_refs(&self, changes: &[Change], message: &str) -> Result<(), GitError> {
+        self.change_refs_by(&self.program(), changes, message)
+    }
+
+    /// As [`Self::change_refs`], by `git` as it is started elsewhere: where a branch is checked
+    /// out, so that the log of HEAD tells of it.
+    ///
+    /// # Errors
+    /// As [`Self::change_refs`].
+    pub fn change_refs_by(&self, git: &Program, changes: &[Change], message: &str) -> Result<(), GitError> {
         let mut input = String::from("start\0");
         for Change { name, from, to } in changes {
             let line = match (from, to) {
@@ -160,9 +169,19 @@ impl Repo {
             input.push_str(&line);
         }
         input.push_str("prepare\0commit\0");
-        let mut command = self.program().command(["update-ref", "--create-reflog", "--stdin", "-z"]);
+        let mut command = git.command(["update-ref", "--create-reflog", "--stdin", "-z"]);
         command.args(["-m", message]);
-        Program::run_vouched(&mut command, Some(input.as_bytes()), self.common_dir()).map(drop)
+        // Hooks let a command that writes on heddle's behalf.
+        let voucher = Voucher::issue(self.common_dir());
+        if let Some(voucher) = &voucher {
+            voucher.hand_to(&mut command);
+        }
+        let output = Program::output(&mut command, Some(input.as_bytes()))?;
+        // Where its input cannot be read to the end it succeeds, and has done nothing.
+        if output.status.success() && output.stdout.ends_with(b"commit: ok\n") {
+            return Ok(());
+        }
+        Err(Program::failure(&command, &output))
     }
 
     /// Whom a reflog names.

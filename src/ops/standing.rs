@@ -5,6 +5,7 @@ use super::acting::{Claim, authorize};
 use crate::context::Context;
 use crate::error::Error;
 use crate::names::{SessionId, ThreadName};
+use crate::session::SessionError;
 use crate::session::session::Status;
 use crate::thread::LockedThread;
 
@@ -29,10 +30,11 @@ pub fn take<'a>(
 ) -> Result<LockedThread<'a>, Error> {
     let locked = LockedThread::take(context, thread)?;
     let Some(owner) = locked.owner() else { return Ok(locked) };
-    if let Some(claim) = standing.claim.as_ref().filter(|claim| claim.session == owner.id)
-        && let Some(session) = &owner.session
-    {
-        authorize(context, session, claim.token.as_ref())?;
+    if let Some(claim) = standing.claim.as_ref().filter(|claim| claim.session == owner.id) {
+        // Where its record cannot be read, the reason is the answer.
+        let session = context.registry.read(&owner.id)?;
+        let session = session.ok_or_else(|| SessionError::NotFound { id: owner.id.clone() })?;
+        authorize(context, &session, claim.token.as_ref())?;
         return Ok(locked);
     }
     if owner.liveness.may_live() && !standing.force {

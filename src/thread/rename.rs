@@ -396,7 +396,10 @@ impl<'a> LockedPair<'a> {
         }
         let Some(operation) = Operation::of(&entry, &self.to) else { unreachable!("it was just made") };
         let marked = mark_lock.zip(mark.as_ref());
-        if let Err(error) = self.commit(&operation, to_lock, marked) {
+        // What fails last is the sync of a folder, and then the record says so to everybody.
+        if let Err(error) = self.commit(&operation, to_lock, marked)
+            && !is_recorded(context, &operation).unwrap_or(false)
+        {
             drop(from_lock);
             // As if we had died here: what a successor would do, we do ourselves.
             let _ = recover_locked(context, &self.from, &self.to);
