@@ -2,16 +2,19 @@
 //! target.
 //!
 //! The target is moved by the user's own git, so that their hooks see it, and only from the
-//! commit that the merge was made for. Where the branch is checked out, `git merge --ff-only`
-//! moves files, index and branch together: it holds `index.lock` throughout and moves the
-//! branch last and by its old value, so that neither a `git commit` at the same moment nor a
-//! crash leaves a branch whose checkout would take the landed work back.
+//! commit that the merge was made for. Where the branch is checked out, the checkout moves
+//! first, under Git's lock on its index (`git::moving`), and the branch last, by name and by its
+//! old value, while the index is still locked. So neither a `git commit` at the same moment nor
+//! a crash leaves a branch whose checkout would take the landed work back, and a `git switch` at
+//! the same moment has nothing moved under it but the branch that was meant.
 
 use std::path::{Path, PathBuf};
 
 use super::merge::{conflicted_paths, oid};
+use super::moving::{Checkout, Moving};
 use super::program::Program;
 use super::refs::{Change, Expected};
+use super::repo::Head;
 use super::worktree::Linked;
 use super::{GitError, Repo};
 use crate::names::{CommitId, TreeId};
@@ -34,15 +37,6 @@ pub enum Moved {
     Elsewhere,
     /// Somebody holds a lock.
     Locked(String),
-}
-
-/// A checkout of a branch.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Checkout {
-    /// Its top folder.
-    pub path: PathBuf,
-    /// Its Git directory.
-    git_dir: PathBuf,
 }
 
 impl Repo {
@@ -117,6 +111,7 @@ impl Repo {
     }
 
     /// Moves the branch `target` from `old` to `new`, which contains it, and its checkout along.
+    /// No move of that checkout may be left unfinished.
     ///
     /// # Errors
     /// [`GitError::Program`] in Git's words, such as those of a hook that refuses, or of
@@ -129,21 +124,40 @@ impl Repo {
         new: &CommitId,
         why: &str,
     ) -> Result<Moved, GitError> {
-        let moved = match checkout {
-            None => {
-                let from = Expected::Exactly(old.clone());
-                let change = Change { name: target.to_owned(), from, to: Some(new.clone()) };
-                self.change_refs(&[change], why)
-            }
-            Some(checkout) => checkout.forward(self, new, why),
+        let change =
+            Change { name: target.to_owned(), from: Expected::Exactly(old.clone()), to: Some(new.clone()) };
+        let Some(checkout) = checkout else {
+            let moved = self.change_refs(&[change], why);
+            return moved.map_or_else(|error| self.unmoved(target, old, error), |()| Ok(Moved::Yes));
         };
-        let Err(error) = moved else {
-            // A switch to another branch just before: Git moved that one, or nothing.
-            let reached = self
-                .read_ref(target)?
-                .is_some_and(|now| now == *new || self.descends_from(&now, new).unwrap_or(false));
-            return Ok(if reached { Moved::Yes } else { Moved::Elsewhere });
+        let moving = match Moving::begin(checkout, target, old, new, self.is_durable()) {
+            Err(GitError::RefLocked { lock, .. }) => return Ok(Moved::Locked(lock.display().to_string())),
+            moving => moving?,
         };
+        // What was seen before the index was locked need not be so any more: whoever switches
+        // branches writes the index first and HEAD after it.
+        let head = moving.head()?;
+        let stands = matches!(&head, Head::Branch { name, commit } if name == target && commit == old);
+        if !stands || !moving.changed()?.is_empty() {
+            return Ok(Moved::Elsewhere);
+        }
+        moving.files()?;
+        let git = checkout.program(self.is_durable());
+        if let Err(error) = self.change_refs_by(&git, &[change], why)
+            && self.read_ref(target)?.as_ref() != Some(new)
+        {
+            moving.undo()?;
+            return self.unmoved(target, old, error);
+        }
+        moving.install()?;
+        // As after `git merge`; what it says comes too late to stop anything.
+        let hook = ["hook", "run", "--ignore-missing", "post-merge", "--", "0"];
+        let _ = Program::output(&mut git.command(hook), None);
+        Ok(Moved::Yes)
+    }
+
+    /// How a move of `target` ended that git refused with `error`.
+    fn unmoved(&self, target: &str, old: &CommitId, error: GitError) -> Result<Moved, GitError> {
         if self.read_ref(target)?.as_ref() != Some(old) {
             return Ok(Moved::Elsewhere);
         }
@@ -197,21 +211,6 @@ impl Repo {
             }
         }
         Ok("origin".to_owned())
-    }
-}
-
-impl Checkout {
-    fn program(&self, durable: bool) -> Program {
-        Program::new(&self.git_dir, Some(&self.path), durable)
-    }
-
-    /// Fast-forwards what is checked out to `new`.
-    fn forward(&self, repo: &Repo, new: &CommitId, why: &str) -> Result<(), GitError> {
-        let mut command =
-            self.program(repo.is_durable()).command(["merge", "--quiet", "--ff-only", "--no-stat"]);
-        command.args(["--no-autostash", new.as_str()]);
-        command.env("GIT_REFLOG_ACTION", why);
-        Program::run_vouched(&mut command, None, repo.common_dir()).map(drop)
     }
 }
 

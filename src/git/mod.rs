@@ -14,6 +14,7 @@ pub mod head;
 pub mod history;
 pub mod land;
 pub mod merge;
+pub mod moving;
 pub mod program;
 pub mod refs;
 pub mod repo;

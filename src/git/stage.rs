@@ -58,7 +58,7 @@ pub struct Staging<'a> {
 }
 
 /// Which file with which content: what Git, too, tells a changed index by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Stamp {
     file: FileIdentity,
     size: u64,
@@ -212,14 +212,10 @@ impl<'a> Staging<'a> {
     }
 
     pub(super) fn copy_to(&self, source: &Path, to: &Path) -> Result<bool, GitError> {
-        let meta = match fs::metadata(source) {
-            Ok(meta) if meta.is_file() && meta.len() > 0 => meta,
-            _ => return Ok(false),
-        };
-        fs::copy(source, to).map_err(io_error("write", to))?;
-        let modified = meta.modified().map_err(io_error("read", source))?;
-        let file = File::options().write(true).open(to).map_err(io_error("write", to))?;
-        file.set_modified(modified).map_err(io_error("write", to))?;
+        if !fs::metadata(source).is_ok_and(|meta| meta.is_file() && meta.len() > 0) {
+            return Ok(false);
+        }
+        copy_with_time(source, to)?;
         // A split index names its other half by a file beside it.
         for shared in shared_halves(source) {
             if let Some(name) = shared.file_name() {
@@ -423,6 +419,14 @@ fn added(repo: &Repo, from: &TreeId, to: &TreeId) -> Result<Vec<(Vec<u8>, git2::
     Ok(new
         .map(|delta| (delta.new_file().path_bytes().unwrap_or_default().to_vec(), delta.new_file().mode()))
         .collect())
+}
+
+/// Copies an index with its time, by which Git tells what it has to compare by content.
+pub(super) fn copy_with_time(source: &Path, to: &Path) -> Result<(), GitError> {
+    let modified = fs::metadata(source).and_then(|meta| meta.modified()).map_err(io_error("read", source))?;
+    fs::copy(source, to).map_err(io_error("write", to))?;
+    let file = File::options().write(true).open(to).map_err(io_error("write", to))?;
+    file.set_modified(modified).map_err(io_error("write", to))
 }
 
 /// The shared halves of split indexes beside `index`.

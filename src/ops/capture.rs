@@ -14,14 +14,13 @@ use super::impact::{Impact, impact};
 use crate::context::Context;
 use crate::error::Error;
 use crate::git::diff::{Change, changed};
+use crate::git::moving::Checkout;
 use crate::git::repo::{Head, Resolved};
 use crate::git::stage::{Limits, Staging, state_fault};
 use crate::git::{GitError, Repo};
 use crate::names::{CommitId, TreeId};
 use crate::session::Session;
 use crate::session::binding::Binding;
-use crate::store::Layout;
-use crate::store::lock::{FileLock, Terms};
 use crate::thread::locked::liveness_of;
 use crate::thread::owned::BoundWorktree;
 
@@ -78,10 +77,9 @@ pub fn capture(context: &Context<'_>, claim: &Claim, request: &Request) -> Resul
         return Err(GitError::Bare { path: repo.git_dir().to_owned() }.into());
     };
     let acting = begin(context, claim)?;
-    let what = format!("worktree {worktree:?}");
-    let terms =
-        Terms { what: &what, command: context.command, timeout: context.lock_timeout(), brief: false };
-    let _captures = FileLock::acquire(&Layout::binding_lock(repo.git_dir()), terms, context.platform)?;
+    let _captures = super::worktrees::lock_captures(context, repo.git_dir(), worktree)?;
+    let here = Checkout { path: worktree.to_owned(), git_dir: repo.git_dir().to_owned() };
+    let cleared_up = super::moves::recover(context, &here)?;
     // The capture that we waited for may have died between the ref and the binding.
     repair(context, &acting.session.thread)?;
     let ground = stand(context, &acting.session, worktree)?;
@@ -91,7 +89,9 @@ pub fn capture(context: &Context<'_>, claim: &Claim, request: &Request) -> Resul
             hint: Some("finish or abort it first; nothing was captured".to_owned()),
         });
     }
-    make(context, &acting, request, worktree, &ground)
+    let mut captured = make(context, &acting, request, worktree, &ground)?;
+    captured.warnings.extend(cleared_up);
+    Ok(captured)
 }
 
 /// Where a capture starts from.

@@ -10,8 +10,10 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::acting::current;
+use super::moves;
 use crate::context::Context;
 use crate::error::Error;
+use crate::git::moving::Checkout;
 use crate::names::{READY, SessionId, THREADS, ThreadName};
 use crate::session::binding::Binding;
 use crate::session::liveness::Presence;
@@ -26,7 +28,7 @@ use crate::thread::{LockedThread, ThreadRecord, Tie};
 #[derive(Debug, Clone)]
 pub struct Finding {
     /// What kind of thing: `unfinished_operation`, `damaged_record`, `stray_session`,
-    /// `leftover_file`, `stale_ref_lock`, `lost_worktree`.
+    /// `leftover_file`, `stale_ref_lock`, `lost_worktree`, `unfinished_move`.
     pub kind: &'static str,
     /// The thread, where it is one's.
     pub thread: Option<ThreadName>,
@@ -61,6 +63,7 @@ pub fn doctor(context: &Context<'_>, fix: bool) -> Result<Vec<Finding>, Error> {
     }
     head_locks(context, fix, &mut findings);
     lost_worktrees(context, fix, &mut findings);
+    unfinished_moves(context, fix, &mut findings);
     Ok(findings)
 }
 
@@ -298,6 +301,21 @@ fn lost_worktrees(context: &Context<'_>, fix: bool, findings: &mut Vec<Finding>)
             fix: Some("untie the worktree"),
             fixed: fix && untie(context, &git_dir, &binding).is_ok(),
             thread: Some(binding.thread),
+        });
+    }
+}
+
+/// Moves of checkouts that a landing or a refresh began.
+fn unfinished_moves(context: &Context<'_>, fix: bool, findings: &mut Vec<Finding>) {
+    for checkout in context.repo.checkouts().into_iter().filter(Checkout::is_moving) {
+        let fixed = fix && moves::recover_all(context).is_ok();
+        findings.push(Finding {
+            kind: "unfinished_move",
+            thread: None,
+            path: checkout.path,
+            message: "a landing or a refresh moves this checkout, or its process died in it".to_owned(),
+            fix: Some("finish or undo it, as the next landing would"),
+            fixed,
         });
     }
 }

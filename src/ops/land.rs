@@ -21,12 +21,14 @@
 use std::time::{Duration, Instant};
 
 use super::checks::{self, CheckRun};
+use super::moves;
 use super::worktrees::{self, Retirement};
 use crate::context::Context;
 use crate::error::Error;
 use crate::git::GitError;
 use crate::git::commit::{commit, with_trailers};
-use crate::git::land::{Checkout, Merged, Moved, Scratch};
+use crate::git::land::{Merged, Moved, Scratch};
+use crate::git::moving::Checkout;
 use crate::git::target::default_target;
 use crate::names::{CommitId, READY, SessionId, ThreadName};
 use crate::session::session::Status;
@@ -111,6 +113,8 @@ pub struct Report {
     pub blocked: Vec<BlockedThread>,
     /// What `--all-ready` did not try again: nothing has changed since it was blocked.
     pub skipped: Vec<ThreadName>,
+    /// What the caller should know.
+    pub warnings: Vec<String>,
     /// The targets that were pushed, with their remotes.
     pub pushed: Vec<(String, String)>,
     /// Why a push failed; what landed stands.
@@ -124,7 +128,7 @@ pub struct Report {
 /// [`crate::store::StoreError::Busy`], [`GitError::RefLocked`] where somebody holds a lock for
 /// too long. A thread that cannot land is no error.
 pub fn land(context: &Context<'_>, request: &Request, progress: &dyn Fn(&str)) -> Result<Report, Error> {
-    let mut report = Report::default();
+    let mut report = Report { warnings: moves::recover_all(context)?, ..Report::default() };
     finish_interrupted(context)?;
     let queue = if request.all_ready { ready_queue(context)? } else { request.threads.clone() };
     let mut scratch = None;
@@ -313,8 +317,14 @@ fn land_one<'a>(
             continue;
         }
         let why = format!("heddle: land {thread}");
+        let moves = checkout.as_ref().map(|checkout| {
+            let lock = worktrees::lock_captures(context, &checkout.git_dir, &checkout.path)?;
+            moves::recover(context, checkout).map(|_| lock)
+        });
+        let moves = moves.transpose().inspect_err(|_| drop(forget(context, thread)))?;
         let moved = context.repo.move_target(&standing.target, checkout.as_ref(), &standing.at, &made, &why);
         let moved = moved.inspect_err(|_| drop(forget(context, thread)))?;
+        drop(moves);
         match moved {
             Moved::Yes => return finish(context, thread, &standing, &made, false).map(Outcome::Landed),
             Moved::Locked(said) => {

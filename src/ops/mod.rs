@@ -11,6 +11,7 @@ pub mod heartbeat;
 pub mod impact;
 pub mod land;
 pub mod listing;
+pub mod moves;
 pub mod overlap;
 pub mod promote;
 pub mod ready;

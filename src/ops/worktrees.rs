@@ -22,6 +22,7 @@ use super::acting::{current, lock_owned};
 use super::checks::{self, CheckStatus};
 use crate::context::Context;
 use crate::error::Error;
+use crate::git::moving::Checkout;
 use crate::git::repo::Head;
 use crate::git::worktree::{Holds, Linked};
 use crate::git::{GitError, Repo};
@@ -219,12 +220,16 @@ pub(super) fn serial(context: &Context<'_>) -> Result<FileLock, Error> {
     Ok(FileLock::acquire(&context.layout.worktrees_lock(), terms, context.platform)?)
 }
 
-/// Takes the lock that captures in a worktree take.
-fn lock_captures(context: &Context<'_>, linked: &Linked) -> Result<FileLock, Error> {
-    let what = format!("worktree {:?}", linked.path);
+/// Takes the lock that captures take in the worktree at `path`, whose own Git directory is
+/// `git_dir`.
+///
+/// # Errors
+/// [`crate::store::StoreError::Busy`].
+pub(super) fn lock_captures(context: &Context<'_>, git_dir: &Path, path: &Path) -> Result<FileLock, Error> {
+    let what = format!("worktree {path:?}");
     let terms =
         Terms { what: &what, command: context.command, timeout: context.lock_timeout(), brief: false };
-    Ok(FileLock::acquire(&Layout::binding_lock(&linked.git_dir), terms, context.platform)?)
+    Ok(FileLock::acquire(&Layout::binding_lock(git_dir), terms, context.platform)?)
 }
 
 /// Gives the live `session` a worktree at the tip of its thread: the one that it was given
@@ -248,8 +253,11 @@ pub fn provide(
         if asked.is_some() && linked.path != path {
             continue;
         }
-        let lock = lock_captures(context, &linked)?;
+        let lock = lock_captures(context, &linked.git_dir, &linked.path)?;
         let there = linked.is_there();
+        if there {
+            super::moves::recover(context, &Checkout::of(&linked))?;
+        }
         match binding {
             Some(binding) if there && binding.session == session.session_id => {
                 context.repo.finish_worktree(&linked)?;
@@ -285,7 +293,7 @@ pub fn provide(
     }
     check_free(context, &path)?;
     let made = context.repo.add_worktree(&path, &session.anchor_state, &session.session_id)?;
-    let made_whole = lock_captures(context, &made).and_then(|lock| {
+    let made_whole = lock_captures(context, &made.git_dir, &made.path).and_then(|lock| {
         drop(serial);
         let warnings = fill(context, session, &made)?;
         let session = bind(context, session, holder, &made, &session.anchor_state)?;
@@ -569,7 +577,8 @@ fn retire_linked(context: &Context<'_>, linked: &Linked, thread: &ThreadName) ->
         context.repo.remove_worktree(linked, Holds::Nothing)?;
         return Ok(Retirement::Removed(path));
     }
-    let _captures = lock_captures(context, linked)?;
+    let _captures = lock_captures(context, &linked.git_dir, &linked.path)?;
+    super::moves::recover(context, &Checkout::of(linked))?;
     let mut reasons = keeps(context, linked, thread)?;
     if let Some(pid) = last_command(context, linked)? {
         reasons.push(format!("its last command, process {pid}, may still live"));
@@ -631,7 +640,7 @@ pub fn sweep(context: &Context<'_>, unused: &Unused, look: bool) -> Result<Vec<S
     // Looked at again under the lock: it may have been handed on.
     let Some(linked) = Linked::read(&unused.linked.git_dir) else { return Ok(Vec::new()) };
     let Some(thread) = &unused.thread else {
-        let _captures = lock_captures(context, &linked)?;
+        let _captures = lock_captures(context, &linked.git_dir, &linked.path)?;
         if !look {
             context.repo.remove_worktree(&linked, Holds::Nothing)?;
         }

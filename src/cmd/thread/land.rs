@@ -66,6 +66,7 @@ pub fn run(args: &Args, ground: &mut Ground<'_>) -> Result<u8, Error> {
     let (narrator, terminal) = (ground.narrator, ground.terminal);
     let progress = |step: &str| if terminal { narrator.progress(step) } else { narrator.note(step) };
     let report = land::land(ground.context, &request, &progress)?;
+    report.warnings.iter().for_each(|warning| narrator.warning(warning));
     for retirement in report.landed.iter().flat_map(|landed| &landed.worktrees) {
         if let Retirement::Kept { path, reasons } = retirement {
             narrator.warning(&format!("the worktree at {path:?} stays: {}", reasons.join("; ")));

@@ -1,0 +1,291 @@
+//! `thread land` where the target is checked out: other Git commands at the same moment, and
+//! crashes in the middle of the files.
+
+#[expect(dead_code, reason = "the sandbox serves other tests too")]
+mod support;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use support::{Answer, Sandbox, text};
+
+/// A thread with one capture that writes the files, ready; its session.
+#[track_caller]
+fn ready(sandbox: &Sandbox, thread: &str, files: &[(&str, &str)]) -> String {
+    let reserved = sandbox.reserve(thread, &["--worktree", "--resume"]);
+    let (session, path) = (text(&reserved, "session_id"), PathBuf::from(text(&reserved, "path")));
+    for (file, content) in files {
+        fs::write(path.join(file), content).expect("write");
+    }
+    sandbox.heddle_in(&path, &["agent", "ready", "--session", &session, "-m", thread]).exits(0);
+    session
+}
+
+fn hook(sandbox: &Sandbox, name: &str, script: &str) {
+    let hook = sandbox.root().join(".git/hooks").join(name);
+    fs::create_dir_all(hook.parent().expect("folder")).expect("folder");
+    fs::write(&hook, format!("#!/bin/sh\n{script}")).expect("hook");
+    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).expect("mode");
+}
+
+#[track_caller]
+fn assert_nothing_left(sandbox: &Sandbox) {
+    for left in ["index.lock", "heddle-move", "HEAD.lock"] {
+        assert!(!sandbox.root().join(".git").join(left).exists(), "{left} is left");
+    }
+    sandbox.git(&["fsck", "--strict", "--no-dangling"]);
+}
+
+#[test]
+fn switching_branches_while_threads_land_moves_no_other_branch() {
+    const THREADS: usize = 12;
+    let sandbox = Sandbox::new();
+    // An ancestor of all that lands: what is checked out could be forwarded to it.
+    sandbox.git(&["branch", "other"]);
+    sandbox.commit("more");
+    let other = sandbox.git(&["rev-parse", "other"]);
+    for number in 0..THREADS {
+        ready(&sandbox, &format!("t{number}"), &[(&format!("f{number}"), "x\n")]);
+    }
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut switched = 0;
+            while !done.load(Ordering::Relaxed) || switched == 0 {
+                for branch in ["other", "main"] {
+                    // Refused while the index is locked, and then tried the next time.
+                    let args = ["switch", "--quiet", branch];
+                    let status =
+                        sandbox.program("git", &sandbox.root(), &args).stderr(Stdio::null()).status();
+                    switched += usize::from(status.expect("git").success());
+                }
+            }
+        });
+        for number in 0..THREADS {
+            let thread = format!("t{number}");
+            let deadline = Instant::now() + Duration::from_secs(30);
+            loop {
+                let answer = sandbox.heddle(&["thread", "land", &thread]);
+                assert_eq!(sandbox.git(&["rev-parse", "other"]), other, "{answer:?}");
+                if answer.code == 0 {
+                    break;
+                }
+                // In the middle of a switch the checkout has changes.
+                assert!(matches!(answer.code, 1 | 4 | 75), "{answer:?}");
+                assert!(Instant::now() < deadline, "{answer:?}");
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    let subjects = sandbox.git(&["log", "--format=%s", "main"]);
+    for number in 0..THREADS {
+        let landed = subjects.lines().filter(|subject| *subject == format!("t{number}")).count();
+        assert_eq!(landed, 1, "{subjects}");
+    }
+    sandbox.git(&["switch", "--quiet", "main"]);
+    assert_eq!(sandbox.git(&["status", "--porcelain"]), "");
+    assert_nothing_left(&sandbox);
+}
+
+#[test]
+fn a_switch_or_commit_in_the_middle_of_a_landing_finds_the_index_locked() {
+    let sandbox = Sandbox::new();
+    sandbox.git(&["branch", "other"]);
+    ready(&sandbox, "a", &[("file", "a\n")]);
+    let said = sandbox.home().join("said");
+    // While the branch is about to move.
+    hook(
+        &sandbox,
+        "reference-transaction",
+        &format!(
+            "[ \"$1\" = prepared ] || exit 0\ngrep -q refs/heads/main || exit 0\n\
+             unset $(git rev-parse --local-env-vars)\ncd '{}'\n\
+             git switch other 2>>'{said}'; echo \"switch $?\" >>'{said}'\n\
+             git commit -am x 2>>'{said}'; echo \"commit $?\" >>'{said}'\nexit 0\n",
+            sandbox.root().display(),
+            said = said.display(),
+        ),
+    );
+    hook(&sandbox, "post-merge", &format!("echo \"merged $1\" >>'{}'\n", said.display()));
+    sandbox.heddle(&["thread", "land", "a"]).exits(0);
+    let said = fs::read_to_string(said).expect("what git said");
+    assert!(said.contains("switch 128") && said.contains("commit 128"), "{said}");
+    assert!(said.contains("index.lock") && said.ends_with("merged 0\n"), "{said}");
+    assert_eq!(sandbox.git(&["symbolic-ref", "HEAD"]), "refs/heads/main");
+    assert_eq!(sandbox.git(&["status", "--porcelain"]), "");
+    assert_eq!(sandbox.git(&["reflog", "-1", "--format=%gs", "HEAD"]), "heddle: land a");
+    assert_nothing_left(&sandbox);
+}
+
+#[test]
+fn another_commands_lock_on_the_index_is_waited_for_and_never_removed() {
+    let sandbox = Sandbox::new();
+    sandbox.git(&["config", "heddle.lockTimeout", "200ms"]);
+    ready(&sandbox, "a", &[("file", "a\n")]);
+    let lock = sandbox.root().join(".git/index.lock");
+    fs::write(&lock, "").expect("lock");
+    let refused = sandbox.heddle(&["thread", "land", "a"]).exits(75);
+    assert!(refused.stderr.contains("index.lock"), "{refused:?}");
+    assert!(lock.exists());
+    fs::remove_file(lock).expect("lock");
+    sandbox.heddle(&["thread", "land", "a"]).exits(0);
+    assert_nothing_left(&sandbox);
+}
+
+/// A landing of thread `a`, which changes, adds and removes files, stopped and killed with the
+/// git that it started after some files were written.
+fn killed_among_files(sandbox: &Sandbox) {
+    let (begun, gate) = (sandbox.home().join("begun"), sandbox.home().join("gate"));
+    sandbox.program("mkfifo", sandbox.home(), &[gate.to_str().expect("UTF-8")]).status().expect("mkfifo");
+    // A filter that writes one file and then waits.
+    let filter = format!(
+        "cat; [ -e '{begun}' ] || {{ : >'{begun}'; read line <'{gate}'; }}",
+        begun = begun.display(),
+        gate = gate.display()
+    );
+    fs::write(sandbox.root().join(".git/info/attributes"), "m filter=slow\n").expect("attributes");
+    sandbox.git(&["config", "filter.slow.smudge", &filter]);
+    sandbox.git(&["config", "filter.slow.clean", "cat"]);
+    fs::remove_file(&begun).ok();
+    let mut child: Child = sandbox
+        .command(&["thread", "land", "a"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("git-heddle");
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !begun.exists() {
+        assert!(Instant::now() < deadline, "the filter has begun");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    // The landing first, and then what it started: found by the parent that they have.
+    let tree = descendants(child.id());
+    for pid in std::iter::once(child.id()).chain(tree) {
+        kill(Pid::from_raw(i32::try_from(pid).expect("a pid")), Signal::SIGKILL).ok();
+    }
+    child.wait().expect("gone");
+    sandbox.git(&["config", "filter.slow.smudge", "cat"]);
+}
+
+/// The processes that `pid` started, and those that they did.
+fn descendants(pid: u32) -> Vec<u32> {
+    let mut found: Vec<u32> = Vec::new();
+    let parents: Vec<(u32, u32)> = fs::read_dir("/proc")
+        .expect("processes")
+        .flatten()
+        .filter_map(|entry| {
+            let pid = entry.file_name().to_str()?.parse().ok()?;
+            let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+            Some((pid, stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()?))
+        })
+        .collect();
+    let mut next = vec![pid];
+    while let Some(parent) = next.pop() {
+        let below = parents.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| *pid);
+        next.extend(below.clone());
+        found.extend(below);
+    }
+    found
+}
+
+/// A repository in which landing `a` changes `b` and `m`, removes `c`, and adds `d/new` and `z`.
+fn with_many_changes() -> Sandbox {
+    let sandbox = Sandbox::new();
+    for name in ["b", "c", "m", "same"] {
+        sandbox.commit(name);
+    }
+    let reserved = sandbox.reserve("a", &["--worktree"]);
+    let (session, path) = (text(&reserved, "session_id"), PathBuf::from(text(&reserved, "path")));
+    for name in ["b", "m", "z"] {
+        fs::write(path.join(name), format!("{name}, landed\n")).expect("write");
+    }
+    fs::remove_file(path.join("c")).expect("file");
+    fs::create_dir(path.join("d")).expect("folder");
+    fs::write(path.join("d/new"), "new\n").expect("write");
+    sandbox.heddle_in(&path, &["agent", "ready", "--session", &session, "-m", "a"]).exits(0);
+    sandbox
+}
+
+#[test]
+fn a_landing_that_died_among_the_files_is_undone_and_done_by_the_next() {
+    let sandbox = with_many_changes();
+    let main = sandbox.git(&["rev-parse", "main"]);
+    killed_among_files(&sandbox);
+    assert_eq!(sandbox.git(&["rev-parse", "main"]), main);
+    assert!(sandbox.root().join(".git/index.lock").exists(), "it was in the middle");
+    assert_ne!(sandbox.git(&["status", "--porcelain"]), "", "it was in the middle of the files");
+    let found = sandbox.heddle(&["--json", "doctor"]);
+    assert_eq!(found.json()["findings"][0]["kind"], "unfinished_move", "{found:?}");
+    sandbox.heddle(&["thread", "land", "a"]).exits(0);
+    assert_eq!(sandbox.git(&["rev-parse", "main"]), sandbox.git(&["rev-parse", "refs/heddle/threads/a"]));
+    assert_eq!(sandbox.git(&["status", "--porcelain"]), "");
+    assert_nothing_left(&sandbox);
+}
+
+#[test]
+fn what_somebody_changed_after_a_landing_died_is_kept() {
+    let sandbox = with_many_changes();
+    killed_among_files(&sandbox);
+    fs::write(sandbox.root().join("b"), "mine\n").expect("write");
+    fs::write(sandbox.root().join("z"), "mine too\n").expect("write");
+    fs::write(sandbox.root().join("same"), "and mine\n").expect("write");
+    let refused = sandbox.heddle(&["thread", "land", "a"]).exits(1);
+    assert!(refused.stderr.contains("has changes in b, same"), "{refused:?}");
+    assert_eq!(sandbox.git(&["status", "--porcelain"]), "M b\n M same\n?? z", "all else came back");
+    assert_eq!(fs::read_to_string(sandbox.root().join("b")).expect("file"), "mine\n");
+    assert_nothing_left(&sandbox);
+    sandbox.git(&["checkout", "--quiet", "b", "same"]);
+    fs::remove_file(sandbox.root().join("z")).expect("file");
+    sandbox.heddle(&["thread", "land", "a"]).exits(0);
+    assert_eq!(sandbox.git(&["status", "--porcelain"]), "");
+}
+
+#[test]
+fn whoever_removed_the_lock_by_hand_and_went_on_is_left_alone() {
+    let sandbox = with_many_changes();
+    killed_among_files(&sandbox);
+    fs::remove_file(sandbox.root().join(".git/index.lock")).expect("lock");
+    sandbox.git(&["add", "--all"]);
+    let before = sandbox.git(&["status", "--porcelain"]);
+    sandbox.heddle(&["thread", "land", "a"]).exits(1);
+    assert_eq!(sandbox.git(&["status", "--porcelain"]), before);
+    assert_nothing_left(&sandbox);
+    sandbox.git(&["reset", "--quiet", "--hard"]);
+    sandbox.heddle(&["thread", "land", "a"]).exits(0);
+    assert_eq!(sandbox.git(&["status", "--porcelain"]), "");
+}
+
+#[test]
+fn a_landing_waits_for_the_git_that_a_dead_one_started() {
+    let sandbox = with_many_changes();
+    sandbox.git(&["config", "heddle.lockTimeout", "200ms"]);
+    let (begun, gate) = (sandbox.home().join("begun"), sandbox.home().join("gate"));
+    sandbox.program("mkfifo", sandbox.home(), &[gate.to_str().expect("UTF-8")]).status().expect("mkfifo");
+    let filter = format!("cat; : >'{}'; read line <'{}'", begun.display(), gate.display());
+    fs::write(sandbox.root().join(".git/info/attributes"), "m filter=slow\n").expect("attributes");
+    sandbox.git(&["config", "filter.slow.smudge", &filter]);
+    sandbox.git(&["config", "filter.slow.clean", "cat"]);
+    let mut child = sandbox.command(&["thread", "land", "a"]);
+    let mut child = child.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("git-heddle");
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !begun.exists() {
+        assert!(Instant::now() < deadline, "the filter has begun");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child.kill().expect("killed");
+    child.wait().expect("gone");
+    let busy: Answer = sandbox.heddle(&["thread", "land", "a"]).exits(75);
+    assert!(busy.stderr.contains("heddle-move"), "{busy:?}");
+    sandbox.git(&["config", "filter.slow.smudge", "cat"]);
+    sandbox.git(&["config", "heddle.lockTimeout", "20s"]);
+    fs::write(&gate, "go\n").expect("gate");
+    sandbox.heddle(&["thread", "land", "a"]).exits(0);
+    assert_eq!(sandbox.git(&["status", "--porcelain"]), "");
+    assert_nothing_left(&sandbox);
+}
