@@ -3,7 +3,8 @@
 //!
 //! `just bench` prints the table that `docs/performance.md` keeps. Criterion measures
 //! functions inside a process; what users wait for here is processes, so this is a plain
-//! program. `HEDDLE_BENCH_PAIRS` sets the number of pairs, 40 unless told.
+//! program. `HEDDLE_BENCH_PAIRS` sets the number of pairs, 40 unless told; with the argument
+//! `hooks` (`cargo bench -- hooks`) only what hooks cost is measured.
 
 use std::fs;
 use std::path::Path;
@@ -48,6 +49,13 @@ fn pairs() -> usize {
     std::env::var("HEDDLE_BENCH_PAIRS").ok().and_then(|count| count.parse().ok()).unwrap_or(40)
 }
 
+/// The program under test first: hooks start it by its name.
+fn path() -> std::ffi::OsString {
+    let ours = Path::new(HEDDLE).parent().map(Path::to_owned);
+    let rest = std::env::var_os("PATH").unwrap_or_default();
+    std::env::join_paths(ours.into_iter().chain(std::env::split_paths(&rest))).expect("PATH")
+}
+
 fn command(folder: &Path, program: &str, args: &[&str]) -> Command {
     let mut command = Command::new(program);
     command
@@ -55,6 +63,7 @@ fn command(folder: &Path, program: &str, args: &[&str]) -> Command {
         .current_dir(folder)
         .env("GIT_CONFIG_NOSYSTEM", "1")
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("PATH", path())
         .env_remove("HEDDLE_SESSION")
         .env_remove("HEDDLE_TOKEN")
         .stdin(Stdio::null())
@@ -137,9 +146,111 @@ fn fill(folder: &Path, ended: usize, live: usize, threads: usize) {
     git(folder, &["pack-refs", "--all"]);
 }
 
+/// Puts the shims where Git looks for hooks, or hooks that do nothing at all: what Git itself
+/// takes to start one.
+fn install(folder: &Path, empty: bool) {
+    let hooks = folder.join(".git/hooks");
+    let _ = fs::remove_dir_all(&hooks);
+    fs::create_dir_all(&hooks).expect("folder");
+    for shim in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("hooks")).expect("shims").flatten() {
+        let to = hooks.join(shim.file_name());
+        fs::copy(shim.path(), &to).expect("a shim");
+        if empty {
+            fs::write(&to, "#!/bin/sh\n").expect("a hook");
+        }
+    }
+}
+
+/// A repository without any hooks, not even Git's samples.
+fn bare_of_hooks() -> tempfile::TempDir {
+    let folder = repository(1);
+    fs::remove_dir_all(folder.path().join(".git/hooks")).expect("hooks");
+    folder
+}
+
+/// Commits one file, staged beforehand.
+fn commit(folder: &Path, round: usize) -> Duration {
+    fs::write(folder.join("d000/f0"), format!("change {round}\n")).expect("write");
+    git(folder, &["add", "-A"]);
+    timed(folder, "git", &["commit", "-q", "-m", "x"])
+}
+
+/// What hooks cost that have nothing to say, and those that have.
+fn hooks() {
+    let (plain, empty, shims) = (bare_of_hooks(), bare_of_hooks(), bare_of_hooks());
+    install(empty.path(), true);
+    install(shims.path(), false);
+    let row = |work, against, promised, pairs| Row { work, against, promised, pairs }.print();
+    let commits = |ours: &Path, theirs: &Path| {
+        measure(|round| commit(ours, round), |round| commit(theirs, round), pairs())
+    };
+    row("`git commit` with hooks", "without", 1.15, commits(shims.path(), plain.path()));
+    row("`git commit` with hooks", "with hooks that do nothing", 1.15, commits(shims.path(), empty.path()));
+    let full = bare_of_hooks();
+    fill(full.path(), 10_000, 0, 0);
+    install(full.path(), false);
+    row(
+        "`git commit` with hooks and 10,000 ended sessions",
+        "with hooks and none",
+        1.1,
+        commits(full.path(), shims.path()),
+    );
+    let worktree = |of: &Path, empty: Option<bool>| {
+        let path = of.with_extension("worktree");
+        let worktree = format!("--worktree={}", path.display());
+        timed(of, HEDDLE, &["agent", "reserve", "--thread", "bound", &worktree]);
+        if let Some(empty) = empty {
+            install(of, empty);
+        }
+        path
+    };
+    let of = [bare_of_hooks(), bare_of_hooks(), bare_of_hooks()];
+    let bound = worktree(of[0].path(), Some(false));
+    let unhooked = worktree(of[1].path(), None);
+    let empty = worktree(of[2].path(), Some(true));
+    row("`git commit` in a bound worktree with hooks", "without", 1.5, commits(&bound, &unhooked));
+    row(
+        "`git commit` in a bound worktree with hooks",
+        "with hooks that do nothing",
+        1.5,
+        commits(&bound, &empty),
+    );
+    for path in [bound, unhooked, empty] {
+        fs::remove_dir_all(path).expect("worktree");
+    }
+    let source = bare_of_hooks();
+    for number in 0..300 {
+        git(source.path(), &["tag", &format!("t{number}")]);
+    }
+    let fetch = |empty: Option<bool>| {
+        let into = bare_of_hooks();
+        if let Some(empty) = empty {
+            install(into.path(), empty);
+        }
+        let from = source.path().to_str().expect("UTF-8");
+        timed(into.path(), "git", &["fetch", "-q", from, "refs/tags/*:refs/tags/*"])
+    };
+    let few = pairs().min(10);
+    row(
+        "`git fetch` of 300 new tags with hooks",
+        "without",
+        1.5,
+        measure(|_| fetch(Some(false)), |_| fetch(None), few),
+    );
+    row(
+        "`git fetch` of 300 new tags with hooks",
+        "with hooks that do nothing",
+        1.5,
+        measure(|_| fetch(Some(false)), |_| fetch(Some(true)), few),
+    );
+}
+
 fn main() {
     println!("| work | against | heddle | git | ratio | promised |");
     println!("|---|---|---|---|---|---|");
+    if std::env::args().any(|arg| arg == "hooks") {
+        return hooks();
+    }
     let small = repository(1);
     let path = small.path();
 
@@ -251,4 +362,5 @@ fn main() {
         }
         .print();
     }
+    hooks();
 }

@@ -182,6 +182,22 @@ fn nobody_but_the_owner_moves_a_thread() {
 }
 
 #[test]
+fn a_thread_is_found_in_a_long_transaction_too() {
+    let yard = Yard::new();
+    let mut input: String =
+        (0..1000).map(|number| format!("create refs/heads/many/{number} {}\n", yard.first)).collect();
+    input.push_str(&format!("update refs/heddle/threads/fix {}\n", yard.first));
+    fs::write(yard.sandbox.home().join("many"), input).expect("write");
+    let before = yard.state();
+    let args = ["-c", "git update-ref --stdin <../many"];
+    let output = yard.sandbox.program("sh", &yard.sandbox.root(), &args).output().expect("sh");
+    let answer = Answer::of(&output);
+    assert!(answer.code != 0 && answer.stderr.contains("moves for its owner only"), "{answer:?}");
+    assert_same(&before.0, &yard.state().0);
+    assert_eq!(yard.git(&yard.sandbox.root(), &["rev-parse", "--verify", "many/1"]).code, 128);
+}
+
+#[test]
 fn a_refusal_says_whose_the_thread_is_and_what_to_do() {
     let yard = Yard::new();
     let strangers = yard.strangers();
@@ -628,13 +644,24 @@ fn what_cannot_be_judged_passes_unless_enforced() {
     let yard = Yard::new();
     let commit =
         |more: &[&str]| yard.git(&yard.others, &[more, &["commit", "--allow-empty", "-m", "x"]].concat());
+    let git_dir = PathBuf::from(yard.sandbox.git_in(&yard.others, &["rev-parse", "--absolute-git-dir"]));
+    let binding = git_dir.join("heddle-worktree.json");
+    let whole = fs::read(&binding).expect("binding");
+    fs::write(&binding, "{").expect("write");
+    let passed = commit(&[]).exits(0);
+    assert!(passed.stderr.contains("warning: heddle: not checked: binding"), "{passed:?}");
+    for more in [&["commit", "--allow-empty", "-m", "x"][..], &["reset", "--quiet", "--soft", "HEAD^"]] {
+        let enforced = ["-c", "heddle.hooks=enforce"];
+        let refused = yard.git(&yard.others, &[&enforced[..], more].concat());
+        assert!(refused.code != 0 && refused.stderr.contains("is damaged"), "git {more:?}: {refused:?}");
+    }
+    fs::write(&binding, whole).expect("write");
+    // A session whose record cannot be read may be alive.
     let record = yard.sandbox.state(format!("agents/{}.json", yard.other));
     let whole = fs::read(&record).expect("record");
     fs::write(&record, "{").expect("write");
-    let passed = commit(&[]).exits(0);
-    assert!(passed.stderr.contains("warning: heddle: not checked: session record"), "{passed:?}");
-    let refused = commit(&["-c", "heddle.hooks=enforce"]);
-    assert!(refused.code != 0 && refused.stderr.contains("is damaged"), "{refused:?}");
+    let passed = commit(&["-c", "heddle.hooks=enforce"]).exits(0);
+    assert!(passed.stderr.contains("warning: heddle: lease not renewed: session record"), "{passed:?}");
     fs::write(&record, whole).expect("write");
     // Whose a thread is that cannot be told: nobody's who asks.
     fs::write(yard.sandbox.state("threads/fix.json"), "{").expect("write");
@@ -702,6 +729,15 @@ fn the_program_is_started_only_where_there_is_something_to_ask() {
         assert_eq!(started(&root, args), "", "git {args:?}");
     }
     assert_eq!(started(&path, &["tag", "three"]), "");
+    // What is long is read by the program rather than by a shell.
+    let many: String = (0..300).map(|number| format!("create refs/heads/many/{number} HEAD\n")).collect();
+    fs::write(sandbox.home().join("many"), many).expect("write");
+    let args = ["-c", "git update-ref --stdin <../many"];
+    let _ = fs::remove_file(&log);
+    let mut command = sandbox.program("sh", &root, &args);
+    let long = command.env("PATH", format!("{}:/usr/bin:/bin", bin.display())).output().expect("sh");
+    assert!(long.status.success(), "{long:?}");
+    assert_eq!(fs::read_to_string(&log).unwrap_or_default().lines().count(), 1);
     let asked = started(&path, &["commit", "--allow-empty", "-m", "x"]);
     let asked: Vec<&str> = asked.lines().map(|line| line.split(" 0").next().unwrap_or(line)).collect();
     assert!(asked.iter().any(|line| line.contains("reference-transaction committed")), "{asked:?}");

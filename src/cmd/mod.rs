@@ -35,6 +35,9 @@ pub fn main(args: Vec<OsString>) -> u8 {
         return code;
     }
     job::keep_ends_of_children();
+    if let Some(args) = hooks::run::from_shim(&args) {
+        return hooks::run::run(&args, &Settings::default());
+    }
     let terminal = output::reaches_a_terminal();
     let mut out = Stdout::new(terminal);
     match cli::parse(args) {

@@ -19,6 +19,7 @@ pub(super) fn decide(call: &Call<'_>, context: &Context<'_>) -> Result<Verdict, 
         Tie::Free => Ok(Verdict::PASS),
         Tie::Lost(binding, _) if call.acts_for(context, &binding.thread) => Ok(Verdict::PASS),
         Tie::Lost(binding, lost) => Ok(refuse_lost(&binding, &lost)),
+        Tie::Unknown(error) => Ok(Verdict::warn(format!("lease not renewed: {error}"))),
         Tie::Held(session) => {
             let renewed = lock_owned(context, &session.session_id).and_then(|owned| owned.renew(|_| {}));
             Ok(match renewed {

@@ -216,6 +216,9 @@ fn make(
             result.message = Some(message);
             commit
         };
+        if adopted {
+            repo.sync_commits(&ground.parent.commit, &ground.tip)?;
+        }
         let bound = BoundWorktree { git_dir: repo.git_dir(), head: &ground.head };
         let owned = acting.lock(context)?;
         let reflog = format!("heddle: capture by {id} (generation {})", acting.session.generation);

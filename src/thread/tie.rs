@@ -9,6 +9,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::session::binding::Binding;
 use crate::session::{Session, SessionError};
+use crate::store::StoreError;
 
 /// A worktree and the session that it is bound to.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub enum Tie {
     Free,
     /// A session that owns its thread.
     Held(Box<Session>),
+    /// A session whose record cannot be understood: it may be alive.
+    Unknown(StoreError),
     /// A session that has lost its thread, and how.
     Lost(Binding, SessionError),
 }
@@ -30,10 +33,17 @@ impl Tie {
     /// still be at work there without knowing.
     ///
     /// # Errors
-    /// [`crate::store::StoreError`] for records that cannot be understood: that is no loss.
+    /// [`StoreError`] if it cannot be told what the worktree is bound to, or whose the thread
+    /// is.
     pub fn of(context: &Context<'_>, worktree_git_dir: &Path) -> Result<Self, Error> {
         let Some(binding) = Binding::read(worktree_git_dir)? else { return Ok(Self::Free) };
-        let Some(session) = context.registry.read_live_first(&binding.session)? else {
+        let session = match context.registry.read_live_first(&binding.session) {
+            Err(error @ (StoreError::Damaged { .. } | StoreError::Newer { .. })) => {
+                return Ok(Self::Unknown(error));
+            }
+            session => session?,
+        };
+        let Some(session) = session else {
             let lost = SessionError::NotFound { id: binding.session.clone() };
             return Ok(if binding.made { Self::Lost(binding, lost) } else { Self::Free });
         };

@@ -42,6 +42,18 @@ fn event(name: &str) -> Result<Event, String> {
     Event::parse(name).ok_or_else(|| format!("no hook of that name is answered; known: {}", known()))
 }
 
+/// What a shim asks, word for word. Git waits for the answer, several times a commit, and to
+/// define the whole command line takes a good part of the time that the answer takes.
+#[must_use]
+pub fn from_shim(args: &[OsString]) -> Option<Args> {
+    match args {
+        [_, hooks, run, name, rest @ ..] if hooks == "hooks" && run == "run" => {
+            Some(Args { event: Event::parse(name.to_str()?)?, args: rest.to_vec() })
+        }
+        _ => None,
+    }
+}
+
 /// Answers the hook; the exit code.
 #[must_use]
 pub fn run(args: &Args, settings: &Settings) -> u8 {
