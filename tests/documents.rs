@@ -64,6 +64,10 @@ fn every_document_is_as_its_schema_says() {
     check("land", &run(&["thread", "land", "--all-ready", "--json"]));
     check("dropped", &run(&["thread", "drop", "a/b", "--json"]));
     check("gc", &run(&["gc", "--json"]));
+    check("hooks-status", &run(&["hooks", "status", "--json"]));
+    check("hooks", &run(&["hooks", "install", "--json"]));
+    check("hooks-status", &run(&["hooks", "status", "--json"]));
+    check("hooks", &run(&["hooks", "uninstall", "--json"]));
     let events = run(&["log", "--json"]);
     let events = events.as_array().expect("array");
     assert!(events.len() > 3, "{events:?}");

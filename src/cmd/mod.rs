@@ -8,9 +8,11 @@ use self::ground::Ground;
 use crate::cli::{self, Command, Refused, Settings};
 use crate::context::Context;
 use crate::error::Error;
+use crate::hook::install::{self, Report};
+use crate::hook::template;
 use crate::output::documents::{Failure, FailureDetail, FailureKind};
 use crate::output::hints::{self, Narrator};
-use crate::output::{self, Family, Format, Stdout, exit, failure, present};
+use crate::output::{self, Family, Format, Stdout, exit, failure, present, text_hooks};
 use crate::platform::{System, job};
 
 pub mod agent;
@@ -85,16 +87,42 @@ fn run(command: &Command, settings: &Settings, format: Format, terminal: bool, o
                 ..failed(&error)
             })
         }
-        Command::Hooks(verb) => match verb {
-            hooks::Command::Run(args) => return hooks::run::run(args, settings),
-        },
-        Command::Agent(_) | Command::Thread(_) | Command::Log(_) | Command::Doctor(_) | Command::Gc(_) => {
+        Command::Hooks(hooks::Command::Run(args)) => return hooks::run::run(args, settings),
+        Command::Hooks(hooks::Command::Install(args)) if args.global_template => {
+            return of_template(template::install(), format, settings, out);
+        }
+        Command::Hooks(hooks::Command::Uninstall(args)) if args.global_template => {
+            return of_template(template::uninstall(), format, settings, out);
+        }
+        Command::Agent(_)
+        | Command::Thread(_)
+        | Command::Hooks(_)
+        | Command::Log(_)
+        | Command::Doctor(_)
+        | Command::Gc(_) => {
             return in_repository(command, settings, format, terminal, out);
         }
     };
     match done {
         Ok(()) => exit::OK,
         Err(failure) => fail(&failure, format, &Narrator::without_configuration(settings.quiet), out),
+    }
+}
+
+/// Says what was done to the template of new repositories, which is in no repository.
+fn of_template(done: Result<Report, Error>, format: Format, settings: &Settings, out: &mut Stdout) -> u8 {
+    let narrator = Narrator::without_configuration(settings.quiet);
+    let document = match &done {
+        Ok(report) => present::hooks::hooks(report),
+        Err(error) => return fail_as(error, format, &narrator, out),
+    };
+    let printed = match format {
+        Format::Json => out.json(&document),
+        Format::Text => out.text(&text_hooks::hooks(&document)),
+    };
+    match printed {
+        Ok(()) => exit::OK,
+        Err(error) => fail(&unwritten(&error), format, &narrator, out),
     }
 }
 
@@ -127,6 +155,9 @@ fn in_repository(
         config.ok().flatten().unwrap_or(true)
     };
     let narrator = Narrator::new(settings.quiet, settings.verbosity, advised);
+    if needs_hooks(command) {
+        keep_hooks(&context, &narrator);
+    }
     let mut ground = Ground { context: &context, format, settings, out, narrator: &narrator, terminal };
     let done = match command {
         Command::Agent(verb) => match verb {
@@ -152,13 +183,43 @@ fn in_repository(
         Command::Gc(args) => gc::run(args, &mut ground).map(|()| exit::OK),
         Command::Log(args) => log::run(args, &mut ground).map(|()| exit::OK),
         Command::Doctor(args) => doctor::run(args, &mut ground),
-        Command::Schema(_) | Command::Completion(_) | Command::InstallManPages(_) | Command::Hooks(_) => {
-            Ok(exit::OK)
-        }
+        Command::Hooks(verb) => match verb {
+            hooks::Command::Install(args) => hooks::install::run(args, &mut ground).map(|()| exit::OK),
+            hooks::Command::Uninstall(_) => hooks::uninstall::run(&mut ground).map(|()| exit::OK),
+            hooks::Command::Status => hooks::status::run(&mut ground),
+            hooks::Command::Run(args) => Ok(hooks::run::run(args, settings)),
+        },
+        Command::Schema(_) | Command::Completion(_) | Command::InstallManPages(_) => Ok(exit::OK),
     };
     match done {
         Ok(code) => code,
         Err(error) => refuse(&error, &narrator, out),
+    }
+}
+
+/// Whether a command is one that agents work by, so that the rules had better hold from there.
+fn needs_hooks(command: &Command) -> bool {
+    use agent::Command as Agent;
+    match command {
+        Command::Agent(verb) => match verb {
+            Agent::Reserve(_) | Agent::Run(_) | Agent::Heartbeat(_) | Agent::Capture(_) | Agent::Ready(_) => {
+                true
+            }
+            Agent::Release(_) | Agent::List(_) | Agent::Show(_) => false,
+        },
+        _ => false,
+    }
+}
+
+/// Puts the hooks back that this repository asked for and a hook manager has taken out.
+fn keep_hooks(context: &Context<'_>, narrator: &Narrator<'_>) {
+    match install::keep(context) {
+        Ok(changes) if changes.is_empty() => {}
+        Ok(changes) => {
+            let hooks: Vec<&str> = changes.iter().map(|change| change.event.name()).collect();
+            narrator.warning(&format!("hooks of git-heddle were gone and are back: {}", hooks.join(", ")));
+        }
+        Err(error) => narrator.warning(&format!("hooks of git-heddle are not in place: {error}")),
     }
 }
 
@@ -188,7 +249,13 @@ fn name(command: &Command) -> &'static str {
         Command::Gc(_) => "gc",
         Command::Log(_) => "log",
         Command::Doctor(_) => "doctor",
-        Command::Schema(_) | Command::Completion(_) | Command::InstallManPages(_) | Command::Hooks(_) => "",
+        Command::Hooks(verb) => match verb {
+            hooks::Command::Install(_) => "hooks install",
+            hooks::Command::Uninstall(_) => "hooks uninstall",
+            hooks::Command::Status => "hooks status",
+            hooks::Command::Run(_) => "hooks run",
+        },
+        Command::Schema(_) | Command::Completion(_) | Command::InstallManPages(_) => "",
     }
 }
 

@@ -13,7 +13,7 @@ pub struct Args {
 }
 
 /// The checked-in schemas by name; `tests/generated.rs` holds them to the documents.
-const SCHEMAS: [(&str, &str); 16] = [
+const SCHEMAS: &[(&str, &str)] = &[
     ("capture", include_str!("../../schemas/capture.json")),
     ("conflict", include_str!("../../schemas/conflict.json")),
     ("doctor", include_str!("../../schemas/doctor.json")),
@@ -53,7 +53,7 @@ pub enum SchemaError {
 /// [`SchemaError::Unknown`], a usage error; [`SchemaError::Write`].
 pub fn run(args: &Args, json: bool, out: &mut Stdout) -> Result<(), SchemaError> {
     let Some(wanted) = &args.name else {
-        let names = SCHEMAS.map(|(name, _)| name);
+        let names: Vec<&str> = SCHEMAS.iter().map(|(name, _)| *name).collect();
         if json {
             out.json(&names)?;
         } else {

@@ -12,6 +12,7 @@ pub mod error;
 pub mod follow;
 pub mod head;
 pub mod history;
+pub mod hooks;
 pub mod land;
 pub mod merge;
 pub mod moving;

@@ -15,10 +15,15 @@
 //! and a shim of that name in `hooks/`.
 
 mod bound;
+pub mod files;
+pub mod install;
 mod landing;
 mod post_rewrite;
 mod pre_commit;
 mod reference_transaction;
+pub mod script;
+pub mod status;
+pub mod template;
 
 use std::ffi::OsString;
 
@@ -53,6 +58,24 @@ impl Event {
         }
     }
 
+    /// What is installed for it: the shim in `hooks/`.
+    #[must_use]
+    pub const fn shim(self) -> &'static str {
+        match self {
+            Self::ReferenceTransaction => include_str!("../../hooks/reference-transaction"),
+            Self::PreCommit => include_str!("../../hooks/pre-commit"),
+            Self::PostRewrite => include_str!("../../hooks/post-rewrite"),
+        }
+    }
+
+    /// Where it is installed.
+    #[must_use]
+    pub const fn side(self) -> Side {
+        match self {
+            Self::ReferenceTransaction | Self::PreCommit | Self::PostRewrite => Side::Client,
+        }
+    }
+
     /// The event of the hook `name`.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
@@ -66,6 +89,22 @@ impl Event {
             Self::ReferenceTransaction | Self::PostRewrite => true,
             Self::PreCommit => false,
         }
+    }
+}
+
+/// Which repositories a hook is installed in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// Those that are worked in.
+    Client,
+    /// Those that are pushed to.
+    Server,
+}
+
+impl Side {
+    /// The hooks that are installed there.
+    pub fn events(self) -> impl Iterator<Item = Event> {
+        Event::ALL.into_iter().filter(move |event| event.side() == self)
     }
 }
 

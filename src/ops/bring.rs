@@ -48,10 +48,23 @@ pub fn bring(context: &Context<'_>, source: &Path, made: &Linked) -> Result<Vec<
     }
     if let Some(path) = relative_hooks(context)?
         && source.join(&path).is_dir()
-        && let Some(to) = free_place(&made.path, &path)?
     {
-        copy(&source.join(&path), &to)?;
-        brought.push(path);
+        match free_place(&made.path, &path)? {
+            Some(to) => {
+                copy(&source.join(&path), &to)?;
+                brought.push(path);
+            }
+            // The commit holds some of the hooks; others may be the user's own, or heddle's.
+            None => {
+                let ignored = [format!(":(literal){}", path.display())];
+                for path in Repo::ignored_files(&git, &ignored)? {
+                    if let Some(to) = free_place(&made.path, &path)? {
+                        copy(&source.join(&path), &to)?;
+                        brought.push(path);
+                    }
+                }
+            }
+        }
     }
     if brought.is_empty() {
         return Ok(Vec::new());

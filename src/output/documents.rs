@@ -11,6 +11,8 @@
 //! folder of the worktree, separated by `/`, and written as `git` quotes it (`"caf\351"`)
 //! only where it is not UTF-8.
 
+pub mod hooks;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
@@ -675,7 +677,7 @@ pub struct Document {
 }
 
 /// Every document, by name. The schema of a list is that of its array.
-pub const DOCUMENTS: [Document; 16] = [
+pub const DOCUMENTS: &[Document] = &[
     Document { name: "capture", schema: schema_of::<Capture> },
     Document { name: "conflict", schema: schema_of::<Conflict> },
     Document { name: "doctor", schema: schema_of::<Doctor> },
@@ -683,6 +685,8 @@ pub const DOCUMENTS: [Document; 16] = [
     Document { name: "error", schema: schema_of::<Failure> },
     Document { name: "event", schema: schema_of::<Event> },
     Document { name: "gc", schema: schema_of::<Gc> },
+    Document { name: "hooks", schema: schema_of::<hooks::Hooks> },
+    Document { name: "hooks-status", schema: schema_of::<hooks::HooksStatus> },
     Document { name: "land", schema: schema_of::<Land> },
     Document { name: "not-started", schema: schema_of::<NotStarted> },
     Document { name: "promoted", schema: schema_of::<Promoted> },

@@ -14,6 +14,7 @@ pub mod failure;
 pub mod hints;
 pub mod present;
 pub mod text;
+pub mod text_hooks;
 pub mod text_rename;
 pub mod text_threads;
 

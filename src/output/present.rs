@@ -1,5 +1,6 @@
 //! From what the domain knows to what the documents say.
 
+pub mod hooks;
 pub mod rename;
 
 use std::path::Path;

@@ -124,6 +124,24 @@ impl Layout {
         self.root.join("locks/%vouchers.lock")
     }
 
+    /// Which hooks this repository asked for.
+    #[must_use]
+    pub fn hooks(&self) -> PathBuf {
+        self.root.join("hooks.json")
+    }
+
+    /// Serialises installing and uninstalling hooks.
+    #[must_use]
+    pub fn hooks_lock(&self) -> PathBuf {
+        self.root.join("locks/%hooks.lock")
+    }
+
+    /// Git's configuration of our hooks, which the repository's includes.
+    #[must_use]
+    pub fn hooks_configuration(&self) -> PathBuf {
+        self.root.join("hooks.gitconfig")
+    }
+
     /// The log of the setup command of a session's worktree.
     #[must_use]
     pub fn setup_log(&self, id: &SessionId) -> PathBuf {

@@ -12,7 +12,8 @@ use crate::cmd::ground::environment;
 use crate::context::Context;
 use crate::error::Error;
 use crate::git::{Repo, program};
-use crate::hook::{self, Call, Event, Verdict};
+use crate::hook::script::PROBE;
+use crate::hook::{self, Call, Event, Verdict, status};
 use crate::names::SessionId;
 use crate::ops::acting::Claim;
 use crate::output::hints::Narrator;
@@ -58,6 +59,11 @@ pub fn from_shim(args: &[OsString]) -> Option<Args> {
 #[must_use]
 pub fn run(args: &Args, settings: &Settings) -> u8 {
     let bare = Narrator::without_configuration(settings.quiet);
+    if let Some(nonce) = environment(PROBE) {
+        // A failure, so that nobody gets past the rules by setting it.
+        bare.progress(&status::answer(args.event, &nonce));
+        return REFUSED;
+    }
     let mut stdin = Vec::new();
     if args.event.reads_stdin()
         && let Err(error) = std::io::stdin().read_to_end(&mut stdin)
