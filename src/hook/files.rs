@@ -143,6 +143,26 @@ impl HookFile<'_> {
     /// # Errors
     /// [`StoreError::Io`]; the hook is then as it was.
     pub fn put(&self) -> Result<Done, StoreError> {
+        // Where it is it outlives the manager's next installation.
+        if self.run_by_manager()?.is_some() {
+            return Ok(Done::Unchanged);
+        }
+        let done = self.put_first()?;
+        for path in PUT_ASIDE.map(|suffix| self.named(suffix)) {
+            if !look_at(&path)?.is_some_and(|meta| meta.is_file()) {
+                continue;
+            }
+            let ours = script::remove(&read(&path)?);
+            // A manager has put ours aside, and does not run it from there.
+            if ours.is_some_and(|ours| ours.kind == Kind::Whole && ours.rest.is_none()) {
+                atomic_file::remove(&path)?;
+            }
+        }
+        Ok(done)
+    }
+
+    /// Puts ours where Git looks.
+    fn put_first(&self) -> Result<Done, StoreError> {
         let path = self.path();
         let Some(meta) = look_at(&path)? else {
             self.write(&path, &script::whole(self.event), None)?;

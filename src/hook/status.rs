@@ -103,7 +103,7 @@ pub fn status(context: &Context<'_>) -> Result<Status, Error> {
             let (path, finding) = if configured {
                 (context.layout.hooks_configuration(), in_configuration(context, &git, place, event)?)
             } else {
-                (file.path(), in_file(context, record.is_some(), place, &file)?)
+                (file.path(), in_file(context, record.as_ref(), place, &file)?)
             };
             let Finding { reached, fired, reason, mend } = finding;
             let worktree = place.worktree.clone();
@@ -148,7 +148,7 @@ fn in_configuration(
 /// A hook that is a file.
 fn in_file(
     context: &Context<'_>,
-    asked: bool,
+    record: Option<&RecordV1>,
     place: &HookPlace,
     file: &HookFile<'_>,
 ) -> Result<Finding, Error> {
@@ -186,7 +186,7 @@ fn in_file(
                 )),
                 ..Finding::REACHED
             },
-            None => missing(context, asked, place, file, &found)?,
+            None => missing(context, record, place, file, &found)?,
         }),
     }
 }
@@ -194,7 +194,7 @@ fn in_file(
 /// Why ours is not where Git looks.
 fn missing(
     context: &Context<'_>,
-    asked: bool,
+    record: Option<&RecordV1>,
     place: &HookPlace,
     file: &HookFile<'_>,
     found: &Found,
@@ -206,9 +206,11 @@ fn missing(
         }
         Err(error) => return Err(error),
     }
+    let was_here = record.is_some_and(|record| record.folders.contains(&place.folder));
     let default = context.repo.common_dir().join("hooks");
     let usual = HookFile { folder: &default, ..*file };
     if let Some(configured) = &place.configured
+        && !was_here
         && default != place.folder
         && matches!(usual.look()?, Found::Ours { .. })
     {
@@ -221,13 +223,13 @@ fn missing(
         );
         return Ok(Finding::unreached(reason, INSTALL));
     }
-    let reason = match found {
-        Found::Other { manager: Some(manager), .. } if asked => {
+    let reason = match (found, record) {
+        (_, None) => "not installed".to_owned(),
+        (Found::Other { manager: Some(manager), .. }, Some(_)) => {
             format!("{manager} has written the hook, without our part")
         }
-        Found::Other { .. } if asked => "there is a hook, without our part".to_owned(),
-        _ if asked => "there is no such hook where Git looks".to_owned(),
-        _ => "not installed".to_owned(),
+        (Found::Other { .. }, Some(_)) => "there is a hook, without our part".to_owned(),
+        (_, Some(_)) => "there is no such hook where Git looks".to_owned(),
     };
     Ok(Finding::unreached(reason, INSTALL))
 }
