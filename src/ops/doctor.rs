@@ -5,7 +5,9 @@
 //! (`<file>.damaged`), never deleted; a lock on a thread's ref is removed only when nobody
 //! alive can hold it.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +17,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::git::moving::Checkout;
 use crate::names::{READY, SessionId, THREADS, ThreadName};
+use crate::platform::ProcessState;
 use crate::session::binding::Binding;
 use crate::session::liveness::Presence;
 use crate::session::session::Status;
@@ -255,7 +258,7 @@ fn ref_locks(context: &Context<'_>, fix: bool, folder: &Path, prefix: &str, find
 
 /// A lock of Git's on a ref of `thread`.
 fn ref_lock(context: &Context<'_>, fix: bool, thread: ThreadName, path: PathBuf) -> Finding {
-    let holder = possible_holder(&path);
+    let holder = possible_holder(context, &path);
     let fixed = fix && holder.is_none() && remove_lock(context, &thread, &path);
     Finding {
         kind: "stale_ref_lock",
@@ -340,31 +343,59 @@ fn untie(context: &Context<'_>, git_dir: &Path, binding: &Binding) -> Result<(),
 /// again for Git processes.
 fn remove_lock(context: &Context<'_>, thread: &ThreadName, path: &Path) -> bool {
     let Ok(_locked) = LockedThread::take(context, thread) else { return false };
-    possible_holder(path).is_none() && atomic_file::remove(path).is_ok()
+    possible_holder(context, path).is_none() && atomic_file::remove(path).is_ok()
 }
 
 /// A process that may have made the lock file at `path`: one that is alive, was started
-/// before the file was made, and is a Git program or has its folder open. A holder whose
-/// process cannot be looked at counts.
-fn possible_holder(path: &Path) -> Option<String> {
+/// before the file was made, and has it open or is a Git program that may work on this
+/// repository. A holder that cannot be looked at counts.
+fn possible_holder(context: &Context<'_>, path: &Path) -> Option<String> {
     let made = fs::symlink_metadata(path).ok()?;
     let Ok(processes) = fs::read_dir("/proc") else { return Some("some process".to_owned()) };
+    let mut roots = vec![context.repo.common_dir().to_owned()];
+    roots.extend(context.repo.checkouts().into_iter().flat_map(|checkout| [checkout.path, checkout.git_dir]));
+    let roots: Vec<PathBuf> = roots.iter().filter_map(|root| fs::canonicalize(root).ok()).collect();
     for process in processes.flatten() {
         let Some(pid) = process.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
             continue;
         };
-        if pid == std::process::id() {
+        // A process that has ended holds nothing, though nobody may have asked for its end yet.
+        if pid == std::process::id() || context.platform.process(pid) == ProcessState::Gone {
             continue;
         }
-        let younger = started_at(&process.path()).is_some_and(|started| started > made.ctime() + 2);
-        let Ok(name) = fs::read_to_string(process.path().join("comm")) else { continue };
+        let process = process.path();
+        let younger = started_at(&process).is_some_and(|started| started > made.ctime() + 2);
+        let Ok(name) = fs::read_to_string(process.join("comm")) else { continue };
         let name = name.trim();
-        if younger || !(name.starts_with("git") || opens(&process.path(), path)) {
-            continue;
+        let works_here = name.starts_with("git") && may_work_in(&process, &roots);
+        if !younger && (works_here || opens(&process, path)) {
+            return Some(format!("process {pid} ({name})"));
         }
-        return Some(format!("process {pid} ({name})"));
     }
     None
+}
+
+/// Whether a Git program may work on the repository that lies in `roots`: it stands in it, as
+/// Git does where it has found a repository by itself, or was told which to use. Daemons that
+/// stand elsewhere start others for what they do to a repository.
+fn may_work_in(process: &Path, roots: &[PathBuf]) -> bool {
+    let Ok(stands) = fs::read_link(process.join("cwd")) else { return true };
+    if roots.iter().any(|root| stands.starts_with(root)) {
+        return true;
+    }
+    let words = |file: &str| fs::read(process.join(file));
+    let (Ok(environment), Ok(arguments)) = (words("environ"), words("cmdline")) else { return true };
+    let told = |variable: &[u8]| {
+        let folder = PathBuf::from(OsStr::from_bytes(variable));
+        // What is told from where the process once stood may be any.
+        let known = folder.is_absolute().then(|| fs::canonicalize(&folder).unwrap_or(folder));
+        known.is_none_or(|folder| roots.iter().any(|root| folder.starts_with(root)))
+    };
+    let named = environment.split(|byte| *byte == 0).filter_map(|variable| {
+        variable.strip_prefix(b"GIT_DIR=").or_else(|| variable.strip_prefix(b"GIT_COMMON_DIR="))
+    });
+    let option = |word: &[u8]| word.starts_with(b"--git-dir");
+    named.into_iter().any(told) || arguments.split(|byte| *byte == 0).any(option)
 }
 
 /// When a process was started, in seconds since 1970: the kernel counts its start in ticks,
