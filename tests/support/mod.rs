@@ -1,7 +1,7 @@
 //! A repository of its own for a test, with an environment that nothing leaks into.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -55,6 +55,8 @@ pub(crate) type Snapshot = BTreeMap<PathBuf, Vec<u8>>;
 /// A folder with a home and, below it, a repository.
 pub(crate) struct Sandbox {
     home: TempDir,
+    /// A folder whose programs come before all others.
+    pub(crate) first_on_path: Option<PathBuf>,
 }
 
 impl Sandbox {
@@ -62,7 +64,7 @@ impl Sandbox {
     pub(crate) fn empty() -> Self {
         let home = TempDir::new().expect("temporary folder");
         fs::create_dir(home.path().join("repo")).expect("folder");
-        Self { home }
+        Self { home, first_on_path: None }
     }
 
     /// A repository without a commit.
@@ -97,6 +99,13 @@ impl Sandbox {
         self.root().join(".git/heddle").join(path)
     }
 
+    /// Where programs are looked for, `folder` first.
+    pub(crate) fn path_after(&self, folder: Option<&Path>) -> OsString {
+        let rest = hooks::path();
+        let folders = folder.map(Path::to_owned).into_iter().chain(std::env::split_paths(&rest));
+        std::env::join_paths(folders).expect("PATH")
+    }
+
     /// A program in `folder`, with nothing in its environment but what the sandbox says.
     pub(crate) fn program(&self, name: impl AsRef<OsStr>, folder: &Path, args: &[&str]) -> Command {
         let mut command = Command::new(name);
@@ -104,7 +113,7 @@ impl Sandbox {
             .args(args)
             .current_dir(folder)
             .env_clear()
-            .env("PATH", hooks::path())
+            .env("PATH", self.path_after(self.first_on_path.as_deref()))
             .env("HOME", self.home.path())
             .env("GIT_CONFIG_NOSYSTEM", "1")
             .env("GIT_AUTHOR_NAME", "Ada")
