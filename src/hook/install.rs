@@ -80,6 +80,9 @@ pub(super) struct RecordV1 {
     /// Every folder that ours were put into.
     #[serde(default)]
     pub(super) folders: BTreeSet<PathBuf>,
+    /// Those of them, and of the folders above them, that were not there before.
+    #[serde(default)]
+    made: BTreeSet<PathBuf>,
     /// The hooks that were left alone.
     #[serde(default)]
     skipped: BTreeSet<PathBuf>,
@@ -141,7 +144,10 @@ pub fn install(context: &Context<'_>, side: Side) -> Result<Report, Error> {
     record.version = RecordV1::VERSION;
     record.server = side == Side::Server;
     if way == Way::Files {
-        record.folders.extend(places.iter().map(|place| place.folder.clone()));
+        for HookPlace { folder, .. } in &places {
+            record.made.extend(folder.ancestors().take_while(|folder| !folder.exists()).map(Path::to_owned));
+            record.folders.insert(folder.clone());
+        }
     }
     record.write(context)?;
     let mut changes = Vec::new();
@@ -459,10 +465,10 @@ fn take_out_of_files(
             let done = file.take_out()?;
             changes.extend(done.into_iter().map(|(path, done)| Change { event, path, done }));
         }
-        // One that was made for ours, in a worktree that had none.
-        if worktree_around(context.repo, places, &folder).is_some() {
-            let _ = fs::remove_dir(&folder);
-        }
+    }
+    // The lower ones first. One that somebody else uses by now stays.
+    for folder in record.made.iter().rev() {
+        let _ = fs::remove_dir(folder);
     }
     exclude(context, &BTreeSet::new())?;
     Ok(changes)
