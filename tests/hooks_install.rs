@@ -514,6 +514,13 @@ fn what_the_worktree_contains_is_not_edited_and_what_is_new_is_ignored() {
     let found = status(&sandbox, 7);
     assert_eq!(state(&found, "reference-transaction")["reached"], true);
     assert_eq!(state(&found, "pre-commit")["reached"], false);
+    let path = sandbox.root().join(".githooks/pre-commit");
+    fs::write(&path, format!("#!/bin/sh\ngit heddle hooks run pre-commit \"$@\" || exit\n{tracked}"))
+        .expect("write");
+    let found = status(&sandbox, 7);
+    let pre_commit = state(&found, "pre-commit");
+    assert_eq!((&pre_commit["reached"], &pre_commit["fired"]), (&true.into(), &false.into()));
+    fs::write(&path, tracked).expect("write");
     let again = install(&sandbox);
     assert_eq!(EVENTS.map(|event| done(&again, event)), ["unchanged", "skipped", "unchanged"]);
     assert_eq!(sandbox.git(&["status", "--porcelain"]), "");

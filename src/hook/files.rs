@@ -62,6 +62,8 @@ pub enum Found {
         runs: bool,
         /// The hook manager that wrote it.
         manager: Option<&'static str>,
+        /// Whether somebody has written a line into it that asks us.
+        asks_us: bool,
     },
     /// Ours.
     Ours {
@@ -114,7 +116,8 @@ impl HookFile<'_> {
         let content = if meta.is_dir() { Vec::new() } else { fs::read(&path).unwrap_or_default() };
         let ours = if meta.is_file() { script::remove(&content) } else { None };
         let Some(ours) = ours else {
-            return Ok(Found::Other { runs, manager: manager_of(&path, &content) });
+            let asks_us = asks_us(self.event, &content);
+            return Ok(Found::Other { runs, manager: manager_of(&path, &content), asks_us });
         };
         let current = self.wanted(&ours)? == Some(content);
         Ok(Found::Ours { kind: ours.kind, current, first: ours.first, runs })
@@ -131,7 +134,7 @@ impl HookFile<'_> {
             return Ok(None);
         }
         let legacy = self.named(".legacy");
-        let managed = matches!(self.look()?, Found::Other { runs: true, manager: Some(PRE_COMMIT) });
+        let managed = matches!(self.look()?, Found::Other { runs: true, manager: Some(PRE_COMMIT), .. });
         let ours = managed
             && look_at(&legacy)?.is_some_and(|meta| meta.is_file() && is_executable(&meta))
             && fs::read(&legacy).is_ok_and(|content| script::remove(&content).is_some());
@@ -343,6 +346,19 @@ fn manager_of(path: &Path, content: &[u8]) -> Option<&'static str> {
     }
     let husky = path.parent().is_some_and(|folder| folder.ends_with(".husky/_"));
     husky.then_some("husky")
+}
+
+/// Whether a line that is no comment asks us about `event`.
+fn asks_us(event: Event, content: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(content);
+    let asks = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let asked = ["hooks", "run", event.name()];
+        !line.trim_start().starts_with('#')
+            && line.contains("heddle")
+            && words.windows(3).any(|found| found == asked)
+    };
+    text.lines().any(asks)
 }
 
 /// A file that another owner's installer writes stays that owner's, as far as we may.

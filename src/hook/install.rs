@@ -372,9 +372,15 @@ fn put_into_worktree(
     let path = canonical(file.folder).join(file.event.name());
     let content = repo.is_content(top, &path)?;
     if content && fs::symlink_metadata(&path).is_ok() {
+        let event = file.event;
+        let what = if event.reads_stdin() {
+            "it has to hand its standard input on to".to_owned()
+        } else {
+            "add this line to it:".to_owned()
+        };
         return Ok(Done::Skipped(format!(
-            "it is part of what the worktree contains; add this line to it: git heddle hooks run {} \"$@\" || exit",
-            file.event.name()
+            "it is part of what the worktree contains; {what} git heddle hooks run {} \"$@\" || exit",
+            event.name()
         )));
     }
     let done = file.put()?;

@@ -178,6 +178,13 @@ fn in_file(
             },
             None => Finding::REACHED,
         }),
+        Found::Other { runs: true, asks_us: true, .. } => Ok(Finding {
+            fired: false,
+            reason: Some(
+                "a line of its own asks git-heddle; not fired, for that would run the rest too".to_owned(),
+            ),
+            ..Finding::REACHED
+        }),
         found => Ok(match file.run_by_manager()? {
             Some((manager, at)) => Finding {
                 fired: false,
