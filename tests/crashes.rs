@@ -205,6 +205,25 @@ fn a_killed_capture_is_repaired() {
 }
 
 #[test]
+fn a_killed_landing_of_a_plain_commit_is_repaired() {
+    crash_everywhere("the landing of a commit", || {
+        let sandbox = Sandbox::new();
+        let id = reserved(&sandbox);
+        let by_hand = |name: &str| {
+            let around = ["-c", "core.hooksPath=/dev/null"];
+            sandbox.git(&[&around[..], &["commit", "-q", "--allow-empty", "-m", name]].concat());
+            sandbox.commit("HEAD")
+        };
+        let capture = words(&["agent", "capture", "--session", &id, "-m", "work"]);
+        by_hand("adopted");
+        run(&capture, &sandbox).ok();
+        let line = format!("{} {} HEAD", "0".repeat(40), by_hand("to land"));
+        let command = words(&["hooks", "run", "reference-transaction", "committed", &line]);
+        Ready { sandbox, command, next: capture }
+    });
+}
+
+#[test]
 fn a_killed_ready_is_repaired() {
     crash_everywhere("ready", || {
         let sandbox = Sandbox::new();

@@ -588,6 +588,49 @@ fn what_could_not_land_is_adopted_by_the_next_capture() {
 }
 
 #[test]
+fn commits_and_captures_at_once_lose_nothing() {
+    const ROUNDS: usize = 12;
+    let (sandbox, reserved, path) = owned(&[]);
+    let session = text(&reserved, "session_id");
+    let (mut committed, mut captured) = (Vec::new(), Vec::new());
+    std::thread::scope(|scope| {
+        let commits = scope.spawn(|| {
+            let mut made = Vec::new();
+            for round in 0..ROUNDS {
+                let message = format!("by hand {round}");
+                let args = ["commit", "--quiet", "--allow-empty", "-m", &message];
+                let output = sandbox.program("git", &path, &args).output().expect("git");
+                if output.status.success() {
+                    made.push(message);
+                }
+            }
+            made
+        });
+        for round in 0..ROUNDS {
+            write(&path, "captured", &format!("{round}\n"));
+            let args = ["agent", "capture", "--session", &session, "-m", "captured"];
+            let answer = sandbox.heddle_in(&path, &args);
+            // HEAD moved while it was made: nothing was captured, and nothing was lost.
+            assert!(matches!(answer.code, 0 | 4), "{answer:?}");
+            if answer.code == 0 {
+                captured.push(text(&answer.json(), "commit"));
+            }
+        }
+        committed = commits.join().expect("no panic");
+    });
+    let thread = sandbox.git(&["rev-list", "refs/heddle/threads/fix"]);
+    for commit in &captured {
+        assert!(thread.contains(commit), "{commit} was captured and lost");
+    }
+    let both = sandbox.git_in(&path, &["log", "--format=%s", "HEAD", "refs/heddle/threads/fix"]);
+    for message in &committed {
+        assert!(both.lines().any(|subject| subject == message), "{message} was committed and lost: {both}");
+    }
+    assert!(!committed.is_empty() && !captured.is_empty());
+    assert_eq!(sandbox.heddle(&["--json", "doctor"]).exits(0).json()["findings"], serde_json::json!([]));
+}
+
+#[test]
 fn nothing_waits_for_the_lock_of_a_thread_while_git_holds_its_own() {
     let (sandbox, _, path) = owned(&[]);
     let next = sandbox.commit("next");
