@@ -562,6 +562,19 @@ fn a_rebase_lands_when_it_has_finished_and_not_before() {
 }
 
 #[test]
+fn a_rebase_without_commits_of_its_own_is_adopted() {
+    let (sandbox, reserved, path) = owned(&[]);
+    let before = tip(&sandbox, "fix");
+    let main = sandbox.commit("onward");
+    sandbox.git_in(&path, &["rebase", "--quiet", "main"]);
+    // Git tells no hook that it has finished.
+    assert_eq!((tip(&sandbox, "fix"), sandbox.git_in(&path, &["rev-parse", "HEAD"])), (before, main.clone()));
+    let args = ["agent", "capture", "--session", &text(&reserved, "session_id"), "-m", "x"];
+    assert_eq!(sandbox.heddle_in(&path, &args).exits(0).json()["captured"], true);
+    assert_eq!(tip(&sandbox, "fix"), main);
+}
+
+#[test]
 fn what_could_not_land_is_adopted_by_the_next_capture() {
     let (sandbox, reserved, path) = owned(&[]);
     let session = text(&reserved, "session_id");
