@@ -1,17 +1,20 @@
 //! Heddle's hooks in a test's repository.
 
 use std::ffi::OsString;
-use std::fs;
 use std::path::Path;
+use std::process::Command;
 
-/// Puts the shims where Git looks for hooks.
+/// Installs them as a user would.
 pub(crate) fn install(git_dir: &Path) {
-    let shims = Path::new(env!("CARGO_MANIFEST_DIR")).join("hooks");
-    let to = git_dir.join("hooks");
-    fs::create_dir_all(&to).expect("folder");
-    for shim in fs::read_dir(shims).expect("the shims").flatten() {
-        fs::copy(shim.path(), to.join(shim.file_name())).expect("a shim");
-    }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_git-heddle"));
+    command.arg("-C").arg(git_dir.parent().expect("a worktree")).args(["hooks", "install"]);
+    command
+        .env_clear()
+        .env("PATH", path())
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("GIT_CONFIG_GLOBAL", "/dev/null");
+    let output = command.output().expect("git-heddle");
+    assert!(output.status.success(), "{output:?}");
 }
 
 /// Whether every test's repository is to have them: what the hooks let pass must not differ
