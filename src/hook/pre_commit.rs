@@ -8,7 +8,7 @@ use super::{Call, Verdict};
 use crate::context::Context;
 use crate::error::Error;
 use crate::ops::acting::lock_owned;
-use crate::thread::Tie;
+use crate::thread::{OwnedThread, Tie};
 
 /// Decides about a commit in the worktree of `context.repo`.
 ///
@@ -21,7 +21,7 @@ pub(super) fn decide(call: &Call<'_>, context: &Context<'_>) -> Result<Verdict, 
         Tie::Lost(binding, lost) => Ok(refuse_lost(&binding, &lost)),
         Tie::Unknown(error) => Ok(Verdict::warn(format!("lease not renewed: {error}"))),
         Tie::Held(session) => {
-            let renewed = lock_owned(context, &session.session_id).and_then(|owned| owned.renew(|_| {}));
+            let renewed = lock_owned(context, &session.session_id).and_then(OwnedThread::beat);
             Ok(match renewed {
                 Ok(_) => Verdict::PASS,
                 Err(error) => Verdict::warn(format!("lease not renewed: {error}")),

@@ -17,6 +17,7 @@ use crate::session::Session;
 use crate::session::binding::Binding;
 use crate::session::registry;
 use crate::session::session::{Heartbeat, Status};
+use crate::store::StoreError;
 use crate::store::events::Event;
 use crate::store::journal::{self, Action, Entry, RefMove};
 
@@ -81,6 +82,16 @@ impl<'a> OwnedThread<'a> {
         Ok(self.session)
     }
 
+    /// Writes the session, which was `read`: where nothing but its lease is new, only that.
+    fn store(&self, read: &Session) -> Result<(), StoreError> {
+        let registry = &self.thread.context.registry;
+        let renewed = Session { heartbeat: read.heartbeat.clone(), ..self.session.clone() } == *read;
+        if renewed && registry.renew(read, &self.session.heartbeat) {
+            return Ok(());
+        }
+        registry.write(&self.session)
+    }
+
     /// Writes what `change` does to the session, as part of making it: nobody has used it.
     ///
     /// # Errors
@@ -128,9 +139,10 @@ impl<'a> OwnedThread<'a> {
         let event = moved.or_else(|error| self.nothing_moved(error))?;
         // The ref has moved: nothing after it fails the command. Where a write fails, the
         // journal stays, and the next command on the thread finishes.
+        let read = self.session.clone();
         self.touch(change);
         let bound = binding.write(worktree.git_dir, context.durability());
-        if bound.is_ok() && context.registry.write(&self.session).is_ok() {
+        if bound.is_ok() && self.store(&read).is_ok() {
             self.thread.tell(&event);
             let _ = self.thread.settle();
         }
