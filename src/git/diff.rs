@@ -1,5 +1,10 @@
 //! What differs between two trees.
 
+use std::cell::RefCell;
+use std::cmp::Ordering;
+use std::collections::HashMap;
+use std::rc::Rc;
+
 use super::merge::oid;
 use super::{GitError, Repo};
 use crate::names::{CommitId, TreeId};
@@ -66,4 +71,114 @@ pub fn changed_paths(repo: &Repo, from: &CommitId, to: &CommitId) -> Result<Vec<
     paths.sort_unstable();
     paths.dedup();
     Ok(paths)
+}
+
+/// Counts how many paths differ between commits, for many pairs that share a side: nothing
+/// but trees is read, those of the old side once, and no path is put together.
+pub struct Counter<'repo> {
+    repo: &'repo Repo,
+    odb: git2::Odb<'repo>,
+    old: RefCell<HashMap<git2::Oid, Rc<[u8]>>>,
+}
+
+/// How many bytes an id takes in a tree: repositories with others are not opened.
+const ID: usize = 20;
+
+/// An entry of a tree, as it lies there.
+struct Entry<'a> {
+    mode: &'a [u8],
+    name: &'a [u8],
+    id: git2::Oid,
+}
+
+impl Entry<'_> {
+    fn is_tree(&self) -> bool {
+        self.mode == b"40000"
+    }
+
+    /// What trees are sorted by: a folder as if its name ended in a slash, so that a file and
+    /// a folder of one name are two paths.
+    fn key(&self) -> impl Iterator<Item = u8> {
+        self.name.iter().copied().chain(self.is_tree().then_some(b'/'))
+    }
+}
+
+/// The entries in the contents of a tree, up to the first that cannot be understood.
+fn entries(mut tree: &[u8]) -> impl Iterator<Item = Entry<'_>> {
+    std::iter::from_fn(move || {
+        let space = tree.iter().position(|byte| *byte == b' ')?;
+        let (mode, rest) = (&tree[..space], &tree[space + 1..]);
+        let nul = rest.iter().position(|byte| *byte == 0)?;
+        let (name, rest) = (&rest[..nul], &rest[nul + 1..]);
+        let (id, rest) = rest.split_at_checked(ID)?;
+        let id = git2::Oid::from_bytes(id).ok()?;
+        tree = rest;
+        Some(Entry { mode, name, id })
+    })
+}
+
+impl<'repo> Counter<'repo> {
+    /// A counter that has read nothing yet.
+    ///
+    /// # Errors
+    /// [`GitError::Library`].
+    pub fn new(repo: &'repo Repo) -> Result<Self, GitError> {
+        Ok(Self { repo, odb: repo.raw().odb()?, old: RefCell::default() })
+    }
+
+    /// The number of paths that differ between the trees of `from` and `to`; a renamed file
+    /// is two.
+    ///
+    /// # Errors
+    /// [`GitError::Library`] if a commit or a tree is missing or cannot be read.
+    pub fn count(&self, from: &CommitId, to: &CommitId) -> Result<usize, GitError> {
+        let tree =
+            |commit: &CommitId| Ok::<_, GitError>(self.repo.raw().find_commit(oid(commit)?)?.tree_id());
+        let (old, new) = (tree(from)?, tree(to)?);
+        self.between(old, new)
+    }
+
+    fn between(&self, old: git2::Oid, new: git2::Oid) -> Result<usize, GitError> {
+        if old == new {
+            return Ok(0);
+        }
+        let (old, new) = (self.old(old)?, self.odb.read(new)?);
+        let (mut old, mut new) = (entries(&old).peekable(), entries(new.data()).peekable());
+        let mut count = 0;
+        loop {
+            let order = match (old.peek(), new.peek()) {
+                (None, None) => return Ok(count),
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some(old), Some(new)) => old.key().cmp(new.key()),
+            };
+            let (gone, come) = match order {
+                Ordering::Less => (old.next(), None),
+                Ordering::Greater => (None, new.next()),
+                Ordering::Equal => (old.next(), new.next()),
+            };
+            count += match (gone, come) {
+                (Some(old), Some(new)) if old.id == new.id && old.mode == new.mode => 0,
+                (Some(old), Some(new)) if old.is_tree() => self.between(old.id, new.id)?,
+                (Some(only), None) | (None, Some(only)) if only.is_tree() => self.all(only.id)?,
+                _ => 1,
+            };
+        }
+    }
+
+    /// The number of files below a tree.
+    fn all(&self, tree: git2::Oid) -> Result<usize, GitError> {
+        let tree = self.odb.read(tree)?;
+        let below = |entry: Entry<'_>| if entry.is_tree() { self.all(entry.id) } else { Ok(1) };
+        entries(tree.data()).map(below).sum()
+    }
+
+    fn old(&self, tree: git2::Oid) -> Result<Rc<[u8]>, GitError> {
+        if let Some(known) = self.old.borrow().get(&tree) {
+            return Ok(Rc::clone(known));
+        }
+        let contents: Rc<[u8]> = self.odb.read(tree)?.data().into();
+        self.old.borrow_mut().insert(tree, Rc::clone(&contents));
+        Ok(contents)
+    }
 }

@@ -10,6 +10,7 @@ pub mod config;
 pub mod diff;
 pub mod error;
 pub mod follow;
+pub mod graph;
 pub mod head;
 pub mod history;
 pub mod hooks;

@@ -1,0 +1,167 @@
+//! Ahead, behind, fork and changed paths of many tips at once, against sets computed the slow
+//! way and against Git itself, on histories made at random.
+
+#[expect(dead_code, reason = "the sandbox serves other tests too")]
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::io::Write as _;
+use std::process::Stdio;
+
+use git_heddle::git::Repo;
+use git_heddle::git::diff::Counter;
+use git_heddle::git::graph::{ahead, apart, behind};
+use git_heddle::names::CommitId;
+use support::Sandbox;
+
+/// Numbers that look random and are the same every time.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % sides
+    }
+}
+
+/// A history: the parents of each commit, by number, and the commits' ids.
+struct History {
+    sandbox: Sandbox,
+    parents: Vec<BTreeSet<usize>>,
+    ids: Vec<CommitId>,
+}
+
+impl History {
+    /// A history of `size` commits, with merges and with roots of its own here and there;
+    /// `date` tells when each was committed.
+    fn random(seed: u64, size: usize, date: impl Fn(&mut Dice, usize) -> usize) -> Self {
+        let sandbox = Sandbox::unborn();
+        let mut dice = Dice(seed);
+        let mut parents: Vec<BTreeSet<usize>> = Vec::new();
+        let mut stream = String::new();
+        for number in 0..size {
+            let mut above = BTreeSet::new();
+            if number > 0 && dice.roll(15) > 0 {
+                above.insert(number - 1 - dice.roll(number.min(6)));
+            }
+            if !above.is_empty() && dice.roll(4) == 0 {
+                above.insert(dice.roll(number));
+            }
+            let at = 1_700_000_000 + date(&mut dice, number);
+            let who = format!("committer A <a@example.com> {at} +0000");
+            stream += &format!("commit refs/made/c{number}\nmark :{}\n{who}\ndata 1\nx\n", number + 1);
+            let words = ["from", "merge"];
+            for (parent, word) in above.iter().zip(words) {
+                stream += &format!("{word} :{}\n", parent + 1);
+            }
+            let file = format!("d{}/e{}/f{}", dice.roll(3), dice.roll(3), dice.roll(4));
+            stream += &format!("M 100644 inline {file}\ndata 5\n{number:04}\n\n");
+            parents.push(above);
+        }
+        let mut import = sandbox.program("git", &sandbox.root(), &["fast-import", "--quiet"]);
+        let mut import = import.stdin(Stdio::piped()).spawn().expect("git");
+        import.stdin.take().expect("stdin").write_all(stream.as_bytes()).expect("stream");
+        assert!(import.wait().expect("git").success());
+        let id = |number| {
+            CommitId::parse(&sandbox.git(&["rev-parse", &format!("refs/made/c{number}")])).expect("an id")
+        };
+        let ids = (0..size).map(id).collect();
+        Self { sandbox, parents, ids }
+    }
+
+    /// A commit and all that it comes from.
+    fn ancestors(&self, of: usize) -> BTreeSet<usize> {
+        let (mut found, mut open) = (BTreeSet::new(), vec![of]);
+        while let Some(number) = open.pop() {
+            if found.insert(number) {
+                open.extend(&self.parents[number]);
+            }
+        }
+        found
+    }
+
+    /// Compares what is told of every commit against every one of `targets`.
+    fn check(&self, targets: &[usize]) {
+        let repo = Repo::at(&self.sandbox.root()).expect("repository");
+        let tips: HashSet<CommitId> = self.ids.iter().cloned().collect();
+        for &target in targets {
+            let (to, had) = (&self.ids[target], self.ancestors(target));
+            let found = ahead(&repo, to, &tips).expect("ahead");
+            let forks = found.values().filter_map(|ahead| ahead.fork.clone()).collect();
+            let counted = behind(&repo, to, &forks).expect("behind");
+            for (number, id) in self.ids.iter().enumerate() {
+                let has = self.ancestors(number);
+                let about = format!("{number} against {target}");
+                assert_eq!(found[id].commits, has.difference(&had).count(), "{about}");
+                let missing = match &found[id].fork {
+                    Some(fork) => {
+                        let bases = self.sandbox.git(&["merge-base", "--all", to.as_str(), id.as_str()]);
+                        assert_eq!(bases, fork.as_str(), "{about}");
+                        counted[fork]
+                    }
+                    None => apart(&repo, id, to).expect("apart").1,
+                };
+                assert_eq!(missing, had.difference(&has).count(), "{about}");
+            }
+        }
+    }
+}
+
+#[test]
+fn many_tips_at_once_are_counted_as_one_by_one() {
+    for seed in 0..4 {
+        let history = History::random(seed, 40, |_, number| number * 60);
+        history.check(&[39, 31, 12]);
+    }
+}
+
+#[test]
+fn clocks_that_stand_still_or_go_wrong_change_no_count() {
+    History::random(7, 40, |_, _| 0).check(&[39, 20]);
+    History::random(8, 40, |dice, number| number * 60 + dice.roll(1200)).check(&[39, 20]);
+    History::random(9, 30, |_, number| (40 - number) * 60).check(&[29, 15]);
+}
+
+#[test]
+fn changed_paths_are_counted_as_git_lists_them() {
+    let history = History::random(3, 30, |_, number| number * 60);
+    let repo = Repo::at(&history.sandbox.root()).expect("repository");
+    let counter = Counter::new(&repo).expect("counter");
+    let mut counts = BTreeMap::new();
+    for (from, to) in (0..30).flat_map(|from| [(from, 29), (29, from), (from, (from * 7) % 30)]) {
+        let (from, to) = (&history.ids[from], &history.ids[to]);
+        let listed = history.sandbox.git(&[
+            "diff-tree",
+            "-r",
+            "--no-renames",
+            "--name-only",
+            from.as_str(),
+            to.as_str(),
+        ]);
+        let count = counter.count(from, to).expect("trees");
+        assert_eq!(count, listed.lines().count(), "{from} {to}");
+        *counts.entry(count).or_insert(0) += 1;
+    }
+    assert!(counts.len() > 3, "{counts:?}");
+}
+
+#[test]
+fn a_file_that_becomes_a_folder_is_two_paths() {
+    let sandbox = Sandbox::new();
+    let before = CommitId::parse(&sandbox.git(&["rev-parse", "HEAD"])).expect("an id");
+    sandbox.git(&["rm", "--quiet", "first"]);
+    std::fs::create_dir(sandbox.root().join("first")).expect("folder");
+    // Sorted between the file and the folder.
+    std::fs::write(sandbox.root().join("first.txt"), "x\n").expect("write");
+    let after = sandbox.commit("first/below");
+    sandbox.git(&["update-index", "--chmod=+x", "first/below"]);
+    sandbox.git(&["add", "first.txt"]);
+    sandbox.git(&["commit", "--quiet", "--message", "mode"]);
+    let (after, last) = (CommitId::parse(&after).expect("an id"), sandbox.git(&["rev-parse", "HEAD"]));
+    let last = CommitId::parse(&last).expect("an id");
+    let repo = Repo::at(&sandbox.root()).expect("repository");
+    let counter = Counter::new(&repo).expect("counter");
+    assert_eq!(counter.count(&before, &after).expect("trees"), 2);
+    assert_eq!(counter.count(&after, &last).expect("trees"), 2);
+    assert_eq!(counter.count(&last, &before).expect("trees"), 3);
+}
