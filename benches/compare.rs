@@ -121,10 +121,9 @@ fn measure(
 
 /// Fills a repository with what may not make it slower: ended and live sessions, threads.
 fn fill(folder: &Path, ended: usize, live: usize, threads: usize) {
-    let id = reserve(folder, "template");
+    let id = own(folder, live);
     let agents = folder.join(".git/heddle/agents");
     let record = fs::read_to_string(agents.join(format!("{id}.json"))).expect("record");
-    let thread_record = fs::read_to_string(folder.join(".git/heddle/threads/template.json")).expect("record");
     fs::create_dir_all(agents.join("ended")).expect("folder");
     let tip = fs::read_to_string(folder.join(".git/refs/heddle/threads/template")).expect("tip");
     for number in 0..ended {
@@ -135,13 +134,6 @@ fn fill(folder: &Path, ended: usize, live: usize, threads: usize) {
     for number in 0..threads {
         let thread = format!("t{number}");
         fs::write(folder.join(format!(".git/refs/heddle/threads/{thread}")), &tip).expect("ref");
-        if number < live {
-            let name = format!("agent-l{number:025}");
-            let text = record.replace(&id, &name).replace("\"template\"", &format!("\"{thread}\""));
-            fs::write(agents.join(format!("{name}.json")), text).expect("record");
-            let text = thread_record.replace(&id, &name).replace("\"template\"", &format!("\"{thread}\""));
-            fs::write(folder.join(format!(".git/heddle/threads/{thread}.json")), text).expect("record");
-        }
     }
     git(folder, &["pack-refs", "--all"]);
 }
@@ -245,6 +237,55 @@ fn hooks() {
     );
 }
 
+/// A repository with 300 commits on `main` and live threads that left it at 200 of them, each
+/// with a commit of its own.
+fn threads(count: usize) -> tempfile::TempDir {
+    let folder = repository(1_000);
+    let path = folder.path();
+    let commit = |name: &str, mark: usize, from: &str, file: &str| {
+        let who = format!("committer Bench <bench@example.com> {} +0000", 1_767_225_600 + mark);
+        let data = format!("work {mark}\n");
+        let change = format!("M 100644 inline {file}\ndata {}\n{data}\n", data.len());
+        let message = format!("data {}\n{data}", data.len());
+        format!("commit {name}\nmark :{mark}\n{who}\n{message}from {from}\n{change}\n")
+    };
+    let mut stream = String::new();
+    for number in 1..=300 {
+        let from = if number == 1 { "refs/heads/main^0".to_owned() } else { format!(":{}", number - 1) };
+        let file = format!("d{:03}/main{number}", number % 10);
+        stream += &commit("refs/heads/main", number, &from, &file);
+    }
+    for number in 0..count {
+        let name = format!("refs/heddle/threads/t{number}");
+        let file = format!("d{:03}/f{number}", number % 10);
+        stream += &commit(&name, 1_000 + number, &format!(":{}", 100 + number % 200), &file);
+    }
+    let mut import =
+        command(path, "git", &["fast-import", "--quiet"]).stdin(Stdio::piped()).spawn().expect("git");
+    std::io::Write::write_all(&mut import.stdin.take().expect("stdin"), stream.as_bytes()).expect("stream");
+    assert!(import.wait().expect("git").success());
+    git(path, &["reset", "-q", "--hard"]);
+    own(path, count);
+    folder
+}
+
+/// Gives each of the threads `t0`, `t1`… an owner that lives; the session of one that was
+/// really reserved.
+fn own(folder: &Path, count: usize) -> String {
+    let id = reserve(folder, "template");
+    let agents = folder.join(".git/heddle/agents");
+    let record = fs::read_to_string(agents.join(format!("{id}.json"))).expect("record");
+    let thread_record = fs::read_to_string(folder.join(".git/heddle/threads/template.json")).expect("record");
+    for number in 0..count {
+        let (thread, name) = (format!("\"t{number}\""), format!("agent-l{number:025}"));
+        let text = record.replace(&id, &name).replace("\"template\"", &thread);
+        fs::write(agents.join(format!("{name}.json")), text).expect("record");
+        let text = thread_record.replace(&id, &name).replace("\"template\"", &thread);
+        fs::write(folder.join(format!(".git/heddle/threads/t{number}.json")), text).expect("record");
+    }
+    id
+}
+
 fn main() {
     println!("| work | against | heddle | git | ratio | promised |");
     println!("|---|---|---|---|---|---|");
@@ -332,6 +373,22 @@ fn main() {
         pairs: measure(
             |_| timed(full.path(), HEDDLE, &["agent", "list", "--alive-only"]),
             |_| timed(empty.path(), "git", &["for-each-ref", "refs/heads"]),
+            pairs(),
+        ),
+    }
+    .print();
+
+    let many = threads(1_000);
+    Row {
+        work: "`thread list`, 1,000 live threads with a commit each",
+        against: "`git for-each-ref --format='%(refname) %(ahead-behind:main)'`",
+        promised: 3.0,
+        pairs: measure(
+            |_| timed(many.path(), HEDDLE, &["thread", "list"]),
+            |_| {
+                let format = "--format=%(refname) %(ahead-behind:main)";
+                timed(many.path(), "git", &["for-each-ref", format, "refs/heddle/threads"])
+            },
             pairs(),
         ),
     }

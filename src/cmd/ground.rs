@@ -42,7 +42,7 @@ impl Ground<'_> {
         let configured = self.context.repo.config()?.get("color.ui")?.map(|value| value.text);
         Ok(Style {
             color: output::colored(self.settings.color, configured.as_deref(), self.terminal),
-            width: None,
+            width: output::width(self.terminal),
             now: self.context.platform.now().wall,
         })
     }

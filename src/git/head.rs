@@ -1,5 +1,6 @@
-//! HEAD of a worktree: where it moved last, and what is moving it.
+//! HEAD of a worktree: where it is, where it moved last, and what is moving it.
 
+use super::repo::Head;
 use super::{GitError, Repo};
 use crate::names::CommitId;
 
@@ -43,6 +44,23 @@ impl Repo {
         file.read_exact_at(&mut end, size - length as u64).ok()?;
         let text = String::from_utf8_lossy(&end);
         Moved::parse(text.trim_end_matches('\n').rsplit('\n').next()?)
+    }
+
+    /// What HEAD is in the worktree of this repository with that Git directory, read without
+    /// opening it; `None` if it cannot be told.
+    ///
+    /// # Errors
+    /// [`GitError`] if the branch that it is on cannot be read.
+    pub fn head_of_worktree(&self, git_dir: &std::path::Path) -> Result<Option<Head>, GitError> {
+        let Ok(text) = std::fs::read_to_string(git_dir.join("HEAD")) else { return Ok(None) };
+        let text = text.trim_end();
+        let Some(name) = text.strip_prefix("ref: ") else {
+            return Ok(CommitId::parse(text).ok().map(|commit| Head::Detached { commit }));
+        };
+        Ok(Some(match self.read_ref(name)? {
+            Some(commit) => Head::Branch { name: name.to_owned(), commit },
+            None => Head::Unborn { branch: name.to_owned() },
+        }))
     }
 
     /// Whether a rebase, a `git am` or a bisect is moving HEAD from commit to commit.

@@ -50,10 +50,8 @@ impl Linked {
     /// to something else.
     #[must_use]
     pub fn is_there(&self) -> bool {
-        let Ok(text) = fs::read(self.path.join(".git")) else { return false };
-        let Some(named) = text.trim_ascii_end().strip_prefix(b"gitdir: ") else { return false };
-        let git_dir = self.path.join(Path::new(std::ffi::OsStr::from_bytes(named)));
-        matches!((git_dir.canonicalize(), self.git_dir.canonicalize()), (Ok(a), Ok(b)) if a == b)
+        let ours = self.git_dir.canonicalize().ok();
+        ours.is_some() && git_dir_of(&self.path) == ours
     }
 
     /// The session that it was being made for, if it is not whole.
@@ -67,6 +65,18 @@ impl Linked {
     pub fn program(&self, durable: bool) -> Program {
         Program::new(&self.git_dir, Some(&self.path), durable)
     }
+}
+
+/// The Git directory that the worktree at `path` names as its own, as far as it is there.
+#[must_use]
+pub fn git_dir_of(path: &Path) -> Option<PathBuf> {
+    let dot_git = path.join(".git");
+    if dot_git.is_dir() {
+        return dot_git.canonicalize().ok();
+    }
+    let text = fs::read(dot_git).ok()?;
+    let named = text.trim_ascii_end().strip_prefix(b"gitdir: ")?;
+    path.join(Path::new(std::ffi::OsStr::from_bytes(named))).canonicalize().ok()
 }
 
 /// `path` without `.` and `..`, by its words alone: what it names may be gone.
@@ -131,13 +141,7 @@ impl Repo {
         let mut command = self.program().command(["worktree", "add", "--quiet", "--detach", "--no-checkout"]);
         command.args(["--lock", "--reason", &reason, "--"]).arg(path).arg(commit.as_str());
         Program::run_vouched(&mut command, None, self.common_dir())?;
-        let made = || {
-            let text = fs::read(path.join(".git")).ok()?;
-            let named = text.trim_ascii_end().strip_prefix(b"gitdir: ")?.to_vec();
-            let git_dir = path.join(Path::new(std::ffi::OsStr::from_bytes(&named)));
-            Linked::read(&git_dir.canonicalize().ok()?)
-        };
-        made().ok_or_else(|| GitError::Unusable {
+        git_dir_of(path).and_then(|git_dir| Linked::read(&git_dir)).ok_or_else(|| GitError::Unusable {
             path: path.to_owned(),
             reason: "git worktree add made no worktree there".to_owned(),
         })

@@ -9,7 +9,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use super::threads::{self, State};
+use super::threads::{self, State, Which};
 use super::{drop, worktrees};
 use crate::context::Context;
 use crate::error::Error;
@@ -102,8 +102,10 @@ fn worktrees_that_serve_nobody(
 }
 
 fn landed_threads(context: &Context<'_>, dry_run: bool, report: &mut Report) -> Result<(), Error> {
-    let (rows, _) = threads::list(context)?;
+    let (rows, _) = threads::list(context, Which::All)?;
     for row in rows.into_iter().filter(|row| row.state() == State::Merged) {
+        // Where only a worktree is left, there is no thread to remove.
+        let Some(tip) = &row.tip else { continue };
         let record = context.layout.thread(&row.thread);
         let log = context.layout.ref_log(&row.thread.tip_ref());
         // Both: the record tells of the last owner, the log of the last move.
@@ -123,7 +125,7 @@ fn landed_threads(context: &Context<'_>, dry_run: bool, report: &mut Report) -> 
                 match locked.owner() {
                     Some(owner) => Err(Error::Owned { thread: row.thread.clone(), owner: owner.id }),
                     // A way back costs a ref: the target may have the work in another shape.
-                    None => drop::drop_refs(context, &locked, &row.tip, None),
+                    None => drop::drop_refs(context, &locked, tip, None),
                 }
             });
             if let Err(error) = removed {

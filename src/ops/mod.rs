@@ -1,9 +1,11 @@
 //! The verbs: what each command does, without a terminal and without clap.
 
 pub mod acting;
+pub mod bound;
 pub mod bring;
 pub mod capture;
 pub mod checks;
+pub mod detail;
 pub mod doctor;
 pub mod drop;
 pub mod gc;
@@ -14,6 +16,7 @@ pub mod listing;
 pub mod moves;
 pub mod overlap;
 pub mod promote;
+pub mod readiness;
 pub mod ready;
 pub mod release;
 pub mod rename;

@@ -9,25 +9,17 @@ use std::path::PathBuf;
 use super::acting::{Acting, Claim, begin};
 use super::capture::{self, Captured};
 use super::checks::{self, CheckRun, CheckStatus};
-use super::impact::{Impact, impact};
-use super::overlap::{self, Other, Overlap};
+use super::readiness::{Findings, examine};
 use super::worktrees;
 use crate::context::Context;
 use crate::error::Error;
-use crate::git::diff::{Change, changed};
-use crate::git::merge::{Conflicts, Freshness, conflicts, freshness, merge_base};
-use crate::git::target::{Target, default_target};
+use crate::git::target::default_target;
 use crate::git::{GitError, Repo};
-use crate::names::{CommitId, SessionId, THREADS};
+use crate::names::{CommitId, SessionId};
 use crate::session::Session;
-use crate::session::session::Status;
 use crate::store::events::{self, Event};
 use crate::thread::ThreadRecord;
-use crate::thread::locked::liveness_of;
 use crate::thread::owned::rfc3339;
-
-/// Below this the agent's own confidence is worth a warning; it never blocks.
-const LOW_CONFIDENCE: f64 = 0.5;
 
 /// How to go about it.
 #[derive(Debug, Clone, Default)]
@@ -51,24 +43,10 @@ pub struct Report {
     pub commit: CommitId,
     /// What was captured on the way.
     pub captured: Option<Captured>,
-    /// Where the thread is meant to land.
-    pub target: Option<Target>,
-    /// How the thread stands to the target.
-    pub freshness: Option<Freshness>,
-    /// Paths that conflict with the target.
-    pub conflicts: Conflicts,
-    /// What landing would change.
-    pub changes: Vec<Change>,
-    /// What those changes touch.
-    pub impact: Impact,
-    /// Other live threads that touch the same paths.
-    pub overlaps: Vec<Overlap>,
+    /// What commits and refs tell, and what its checks added to that.
+    pub findings: Findings,
     /// The repository's own checks.
     pub checks: Vec<CheckRun>,
-    /// What keeps the thread from being ready; empty is ready.
-    pub blockers: Vec<String>,
-    /// What the caller should know.
-    pub warnings: Vec<String>,
 }
 
 /// Checks the session's thread and marks it ready if nothing blocks it.
@@ -88,7 +66,7 @@ pub fn ready(context: &Context<'_>, claim: &Claim, request: &Request) -> Result<
     }
     let mut report = inspect(context, &acting, warnings)?;
     report.captured = captured;
-    if report.blockers.is_empty() {
+    if report.findings.blockers.is_empty() {
         let message = format!("heddle: ready by {}", acting.session.session_id);
         let marked = acting.lock(context)?.mark_ready(&report.commit, &message);
         report.session = marked.map_err(|error| match error {
@@ -151,58 +129,17 @@ fn capture_dirty(
 
 /// Looks at the tip from all sides. Writes nothing but the logs of checks.
 fn inspect(context: &Context<'_>, acting: &Acting, mut warnings: Vec<String>) -> Result<Report, Error> {
-    let repo = context.repo;
     let session = &acting.session;
     let thread = &session.thread;
-    let tip = repo.read_ref(&thread.tip_ref())?.ok_or_else(|| Error::Drift {
+    let tip = context.repo.read_ref(&thread.tip_ref())?.ok_or_else(|| Error::Drift {
         message: format!("thread '{thread}' has no tip any more: its ref was deleted"),
     })?;
     let record = ThreadRecord::read(&context.layout, thread)?;
     let configured = record.and_then(|record| record.target).or_else(|| context.settings.target.clone());
-    let target = default_target(repo, configured.as_deref(), session.head_branch.as_deref())?;
-    let mut blockers = Vec::new();
-    let (mut stands, mut conflicting) = (None, Conflicts::default());
-    match &target {
-        Some(target) => {
-            stands = Some(freshness(repo, &tip, &target.commit)?);
-            match conflicts(repo, &target.commit, &tip) {
-                Ok(found) => conflicting = found,
-                Err(error @ GitError::UnrelatedHistories { .. }) => blockers.push(error.to_string()),
-                Err(error) => return Err(error.into()),
-            }
-        }
-        None => warnings.push(
-            "no target: set heddle.target, or reserve with --target, to have conflicts looked for".to_owned(),
-        ),
-    }
-    if conflicting.any {
-        let paths: Vec<_> = conflicting.paths.iter().map(|path| String::from_utf8_lossy(path)).collect();
-        blockers.push(format!("conflicts with the target in {}", paths.join(", ")));
-    }
-    // What landing would change: everything since the thread and its target parted.
-    let base = match &target {
-        Some(target) => merge_base(repo, &tip, &target.commit)?,
-        None => None,
-    };
-    let base = base.unwrap_or_else(|| session.anchor_state.clone());
-    if tip == base {
-        blockers.push("nothing was captured on this thread".to_owned());
-    }
-    let changes = changed(repo, &repo.resolve(base.as_str())?.tree, &repo.resolve(tip.as_str())?.tree)?;
-    let paths: Vec<Vec<u8>> = changes.iter().map(|change| change.path.clone()).collect();
-    let found = overlap::overlaps(repo, &paths, &others(context, session)?);
-    for (thread, error) in &found.unreadable {
-        warnings.push(format!("thread '{thread}' could not be compared: {error}"));
-    }
-    let overlaps = found.threads;
-    for overlap in &overlaps {
-        let count = overlap.paths.len();
-        warnings.push(format!("thread '{}' touches {count} of the same paths", overlap.thread));
-    }
-    let confidence = repo.commits(None, &tip, 1)?.first().and_then(|commit| commit.trailers.confidence);
-    if let Some(confidence) = confidence.filter(|confidence| *confidence < LOW_CONFIDENCE) {
-        warnings.push(format!("the last capture's confidence is {confidence}"));
-    }
+    let target = default_target(context.repo, configured.as_deref(), session.head_branch.as_deref())?;
+    let mut findings = examine(context, thread, &tip, target, Some(&session.anchor_state))?;
+    warnings.append(&mut findings.warnings);
+    findings.warnings = warnings;
     let checks = run_checks(context, session)?;
     for check in checks.iter().filter(|check| !check.ok()) {
         let how = match check.status {
@@ -210,45 +147,13 @@ fn inspect(context: &Context<'_>, acting: &Acting, mut warnings: Vec<String>) ->
             CheckStatus::Signaled(Some(signal)) => format!("signal {signal}"),
             CheckStatus::Signaled(None) => "a signal".to_owned(),
         };
-        blockers.push(format!(
+        findings.blockers.push(format!(
             "check '{}' failed ({how}); its output is in {}",
             check.command,
             check.log.display()
         ));
     }
-    Ok(Report {
-        session: session.clone(),
-        commit: tip,
-        captured: None,
-        target,
-        freshness: stands,
-        conflicts: conflicting,
-        impact: impact(&paths),
-        changes,
-        overlaps,
-        checks,
-        blockers,
-        warnings,
-    })
-}
-
-/// The tips and anchors of the other threads that have an owner who may live.
-fn others(context: &Context<'_>, session: &Session) -> Result<Vec<Other>, Error> {
-    let tips: std::collections::HashMap<String, CommitId> =
-        context.repo.list_refs(THREADS)?.into_iter().collect();
-    let mut found = Vec::new();
-    for id in context.registry.live_ids()? {
-        // A record that cannot be read is that thread's trouble, not this one's.
-        let Ok(Some(other)) = context.registry.read(&id) else { continue };
-        let live = other.status == Status::Active && liveness_of(context, &other).may_live();
-        if live
-            && other.thread != session.thread
-            && let Some(tip) = tips.get(&other.thread.tip_ref())
-        {
-            found.push(Other { thread: other.thread, tip: tip.clone(), base: other.anchor_state });
-        }
-    }
-    Ok(found)
+    Ok(Report { session: session.clone(), commit: tip, captured: None, findings, checks })
 }
 
 /// Runs the repository's own checks in the session's worktree.

@@ -225,8 +225,8 @@ fn finish(
         let request = ready::Request { no_capture: true, cwd: workplace.to_owned(), ..Default::default() };
         match ready::ready(context, &claim, &request) {
             Ok(report) => {
-                report.warnings.iter().for_each(|warning| tell(warning));
-                blockers = report.blockers;
+                report.findings.warnings.iter().for_each(|warning| tell(warning));
+                blockers = report.findings.blockers;
             }
             Err(error) => blockers = vec![error.to_string()],
         }

@@ -1,42 +1,85 @@
-//! Looking at threads as they stand. Reads only, takes no lock.
+//! Looking at threads as they stand. Reads only, takes no lock, and works in a read-only
+//! repository.
+//!
+//! A list of a thousand threads is looked at together: refs, journals and worktrees are
+//! listed once, each target is looked up once, and how far the threads are from it takes two
+//! walks for all of them (`git::graph`). What only a shown thread needs is read only for
+//! those that are shown.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
+use super::bound::{self, Bound, Unadopted};
 use crate::context::Context;
 use crate::error::Error;
-use crate::git::GitError;
-use crate::git::diff::{Change, changed};
-use crate::git::history::Commit;
-use crate::git::merge::merge_base;
-use crate::git::target::default_target;
+use crate::git::diff::Counter;
+use crate::git::graph::{self, Ahead};
+use crate::git::target::{Target, default_target};
+use crate::git::{GitError, Repo};
 use crate::names::{CommitId, READY, THREADS, ThreadName};
+use crate::store::journal;
 use crate::thread::ThreadRecord;
 use crate::thread::locked::{Owner, owner_of};
 
-/// How many captures `thread show` lists.
-const CAPTURES: usize = 100;
+/// Which threads to list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// Those that somebody may have to do something about: with an owner who may live, with
+    /// commits that their target lacks, with an operation cut short, or with a worktree that
+    /// stayed behind.
+    Open,
+    /// All.
+    All,
+}
 
 /// A thread as a reader sees it.
 #[derive(Debug)]
 pub struct Seen {
     /// Its name.
     pub thread: ThreadName,
-    /// Its tip.
-    pub tip: CommitId,
+    /// Its tip; `None` if only a worktree is left of it.
+    pub tip: Option<CommitId>,
+    /// When its tip was committed, in seconds since 1970.
+    pub tip_at: Option<i64>,
     /// Whether its ready mark is at the tip.
     pub ready: bool,
     /// Its record, if it has one that can be read.
     pub record: Option<ThreadRecord>,
     /// Its owner.
     pub owner: Option<Owner>,
-    /// The target's full ref name.
-    pub target: Option<String>,
-    /// Commits that it has and the target has not, and the other way round.
-    pub ahead_behind: Option<(usize, usize)>,
+    /// The branch that it is meant to land on.
+    pub target: Option<Target>,
+    /// How it stands to the target, if it has both a tip and a target.
+    pub distance: Option<Distance>,
     /// Whether the branch that it was made has its tip.
     pub promoted: bool,
     /// Whether an operation on it is in progress, or was when its process died.
     pub recovering: bool,
+    /// The worktrees that are bound to it.
+    pub worktrees: Vec<Place>,
+}
+
+/// How a thread stands to its target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Distance {
+    /// Commits that it has and the target has not.
+    pub ahead: usize,
+    /// Commits that the target has and it has not.
+    pub behind: usize,
+    /// Where it left the target.
+    pub fork: Option<CommitId>,
+    /// How many paths it changed since; `None` where the histories never met.
+    pub files: Option<usize>,
+}
+
+/// A worktree of a thread.
+#[derive(Debug)]
+pub struct Place {
+    /// The worktree.
+    pub bound: Bound,
+    /// Whether heddle made it and the session that it serves has ended or died: it stayed.
+    pub left: bool,
+    /// What is on its HEAD alone.
+    pub unadopted: Option<Unadopted>,
 }
 
 /// How a thread stands, from refs and owner.
@@ -57,150 +100,252 @@ pub enum State {
 }
 
 impl Seen {
+    /// Whether it has an owner who may live.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.owner.as_ref().is_some_and(|owner| owner.liveness.may_live())
+    }
+
     /// How it stands.
     #[must_use]
     pub fn state(&self) -> State {
-        let live = self.owner.as_ref().is_some_and(|owner| owner.liveness.may_live());
+        let live = self.is_live();
         let record = self.record.as_ref();
-        let landed = record.is_some_and(|record| record.has_landed(&self.tip));
-        let contained = matches!(self.ahead_behind, Some((0, _))) && (self.ready || !live);
+        let landed = record.is_some_and(|record| match &self.tip {
+            Some(tip) => record.has_landed(tip),
+            None => record.landed.is_some(),
+        });
+        let contained = self.distance.as_ref().is_some_and(|distance| distance.ahead == 0);
+        let contained = contained && (self.ready || !live);
         let blocked = record.and_then(|record| record.blocked.as_ref());
         match () {
             () if landed || contained => State::Merged,
-            () if blocked.is_some_and(|blocked| blocked.tip == self.tip) => State::Blocked,
+            () if blocked.is_some_and(|blocked| Some(&blocked.tip) == self.tip.as_ref()) => State::Blocked,
             () if self.ready => State::Ready,
             () if live => State::Active,
             () if self.promoted => State::Promoted,
             () => State::Abandoned,
         }
     }
+
+    fn is_open(&self) -> bool {
+        let left = self.worktrees.iter().any(|place| place.left || place.unadopted.is_some());
+        self.is_live() || self.recovering || left || self.state() != State::Merged
+    }
 }
 
-/// All threads by name, and a sentence for each record that could not be read.
+/// Threads by name, and a sentence for each record that could not be read.
 ///
 /// # Errors
 /// [`GitError`].
-pub fn list(context: &Context<'_>) -> Result<(Vec<Seen>, Vec<String>), Error> {
+pub fn list(context: &Context<'_>, which: Which) -> Result<(Vec<Seen>, Vec<String>), Error> {
+    let tips = context.repo.list_refs(THREADS)?.into_iter();
+    // A ref that was made by other means may have a name that no thread can have.
+    let named =
+        |(name, tip): (String, CommitId)| Some((ThreadName::parse(&name[THREADS.len()..]).ok()?, tip));
+    let tips: HashMap<ThreadName, CommitId> = tips.filter_map(named).collect();
     let marks: HashMap<String, CommitId> = context.repo.list_refs(READY)?.into_iter().collect();
-    let (mut rows, mut unreadable) = (Vec::new(), Vec::new());
-    for (name, tip) in context.repo.list_refs(THREADS)? {
-        // A ref that was made by other means may have a name that no thread can have.
-        let Ok(thread) = ThreadName::parse(&name[THREADS.len()..]) else { continue };
-        let ready = marks.get(&thread.ready_ref()) == Some(&tip);
-        rows.push(see(context, thread, tip, ready, &mut unreadable)?);
+    let (bound, mut unreadable) = bound::all(context);
+    let mut names: Vec<ThreadName> = tips.keys().cloned().collect();
+    // A worktree may outlive its thread; one of the user's own is no trace of it.
+    let orphans = bound.iter().filter(|bound| bound.binding.made).map(|bound| &bound.binding.thread);
+    names.extend(orphans.filter(|thread| !tips.contains_key(thread)).cloned());
+    names.sort();
+    names.dedup();
+    let mut bound_to: HashMap<ThreadName, Vec<Bound>> = HashMap::new();
+    for bound in bound {
+        bound_to.entry(bound.binding.thread.clone()).or_default().push(bound);
     }
-    Ok((rows, unreadable))
+    let mut look = Look::new(context);
+    let mut seen = Vec::with_capacity(names.len());
+    for thread in names {
+        let tip = tips.get(&thread).cloned();
+        let ready = tip.is_some() && marks.get(&thread.ready_ref()) == tip.as_ref();
+        let bound = bound_to.remove(&thread).unwrap_or_default();
+        seen.push(look.at(thread, tip, ready, bound, &mut unreadable)?);
+    }
+    look.compare(&mut seen, which, &mut unreadable)?;
+    Ok((seen, unreadable))
 }
 
-fn see(
-    context: &Context<'_>,
-    thread: ThreadName,
-    tip: CommitId,
-    ready: bool,
-    unreadable: &mut Vec<String>,
-) -> Result<Seen, Error> {
-    let record = match ThreadRecord::read(&context.layout, &thread) {
-        Ok(record) => record,
-        Err(error) => {
-            unreadable.push(error.to_string());
-            None
-        }
-    };
-    let owner = owner_of(context, record.as_ref());
-    let configured = record.as_ref().and_then(|record| record.target.clone());
-    let configured = configured.or_else(|| context.settings.target.clone());
-    let head = owner.as_ref().and_then(|owner| owner.session.as_ref()?.head_branch.clone());
-    let head = head.or_else(|| record.as_ref()?.head_branch.clone());
-    // A target that is gone is no reason to hide the thread.
-    let target = default_target(context.repo, configured.as_deref(), head.as_deref()).ok().flatten();
-    let ahead_behind = match &target {
-        Some(target) => Some(context.repo.ahead_behind(&tip, &target.commit)?),
-        None => None,
-    };
-    let recovering = context.layout.journal(&thread).exists();
-    let target = target.map(|target| target.refname);
-    let branch = record.as_ref().and_then(|record| record.promoted.as_deref());
-    let promoted = match branch.map(|branch| context.repo.read_ref(branch)) {
-        Some(Ok(Some(commit))) => context.repo.contains(&commit, &tip)?,
-        _ => false,
-    };
-    Ok(Seen { thread, tip, ready, record, owner, target, ahead_behind, promoted, recovering })
-}
-
-/// One thread in full.
-#[derive(Debug)]
-pub struct Detail {
-    /// What the list shows of it.
-    pub seen: Seen,
-    /// Its commits that the anchor or the target has not, newest first.
-    pub captures: Vec<Commit>,
-    /// What they change.
-    pub changes: Vec<Change>,
-}
-
-/// Looks at `thread`.
+/// One thread, and a sentence for each record that could not be read.
 ///
 /// # Errors
-/// [`Error::Refused`] if there is none.
-pub fn show(context: &Context<'_>, thread: &ThreadName) -> Result<(Detail, Vec<String>), Error> {
-    let repo = context.repo;
-    let Some(tip) = repo.read_ref(&thread.tip_ref())? else {
+/// [`Error::Refused`] if there is neither a ref nor a worktree of it.
+pub fn see(context: &Context<'_>, thread: &ThreadName) -> Result<(Seen, Vec<String>), Error> {
+    let tip = context.repo.read_ref(&thread.tip_ref())?;
+    let (mut bound, mut unreadable) = bound::all(context);
+    bound.retain(|bound| bound.binding.thread == *thread && (tip.is_some() || bound.binding.made));
+    if tip.is_none() && bound.is_empty() {
         return Err(super::drop::not_found(context, thread));
-    };
-    let ready = repo.read_ref(&thread.ready_ref())?.as_ref() == Some(&tip);
-    let mut unreadable = Vec::new();
-    let seen = see(context, thread.clone(), tip.clone(), ready, &mut unreadable)?;
-    let base = base(context, &seen)?;
-    let captures = repo.commits(base.as_ref(), &tip, CAPTURES)?;
-    let changes = match base {
-        Some(base) => changed(repo, &repo.resolve(base.as_str())?.tree, &repo.resolve(tip.as_str())?.tree)?,
-        None => Vec::new(),
-    };
-    Ok((Detail { seen, captures, changes }, unreadable))
-}
-
-/// Where the thread parted from its target, else its owner's anchor.
-fn base(context: &Context<'_>, seen: &Seen) -> Result<Option<CommitId>, GitError> {
-    if let Some(target) = &seen.target
-        && let Some(target) = context.repo.read_ref(target)?
-        && let Some(base) = merge_base(context.repo, &seen.tip, &target)?
-    {
-        return Ok(Some(base));
     }
-    Ok(seen.owner.as_ref().and_then(|owner| Some(owner.session.as_ref()?.anchor_state.clone())))
+    let ready = tip.is_some() && context.repo.read_ref(&thread.ready_ref())? == tip;
+    let mut look = Look::new(context);
+    let mut seen = vec![look.at(thread.clone(), tip, ready, bound, &mut unreadable)?];
+    look.compare(&mut seen, Which::All, &mut unreadable)?;
+    Ok((seen.remove(0), unreadable))
 }
 
-/// Which of Git's commands looks at a thread.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Look {
-    /// `git log`.
-    Log,
-    /// `git diff`.
-    Diff,
+/// What is looked up once for many threads.
+struct Look<'a> {
+    context: &'a Context<'a>,
+    journals: HashSet<String>,
+    targets: HashMap<(Option<String>, Option<String>), Option<Target>>,
 }
 
-/// Hands over to Git's own command for what `thread` has since it left its target, else since
-/// its owner's anchor; the exit code is Git's.
-///
-/// # Errors
-/// [`Error::Refused`] if there is no such thread; [`GitError::Start`].
-pub fn hand_over(
-    context: &Context<'_>,
-    thread: &ThreadName,
-    look: Look,
-    options: &[std::ffi::OsString],
-) -> Result<u8, Error> {
-    let tip = super::drop::tip_of(context, thread)?;
-    let seen = see(context, thread.clone(), tip, false, &mut Vec::new())?;
-    let base = base(context, &seen)?;
-    let range = match (look, &base) {
-        (Look::Log, Some(base)) => format!("{base}..{}", seen.tip),
-        (Look::Log, None) => seen.tip.to_string(),
-        (Look::Diff, base) => format!("{}..{}", base.as_ref().unwrap_or(&seen.tip), seen.tip),
-    };
-    let verb = match look {
-        Look::Log => "log",
-        Look::Diff => "diff",
-    };
-    Ok(context.repo.program().hand_over(verb, options, &range)?)
+impl<'a> Look<'a> {
+    fn new(context: &'a Context<'a>) -> Self {
+        Self { context, journals: journal::pending(&context.layout.locks()), targets: HashMap::new() }
+    }
+
+    /// What the records and the worktrees tell of a thread; how it stands to its target is for
+    /// [`Self::compare`].
+    fn at(
+        &mut self,
+        thread: ThreadName,
+        tip: Option<CommitId>,
+        ready: bool,
+        bound: Vec<Bound>,
+        unreadable: &mut Vec<String>,
+    ) -> Result<Seen, Error> {
+        let record = match ThreadRecord::read(&self.context.layout, &thread) {
+            Ok(record) => record,
+            Err(error) => {
+                unreadable.push(error.to_string());
+                None
+            }
+        };
+        let owner = owner_of(self.context, record.as_ref());
+        let target = self.target(record.as_ref(), owner.as_ref());
+        let serves = |bound: &Bound| {
+            let owner = owner.as_ref().filter(|owner| owner.id == bound.binding.session);
+            owner.is_some_and(|owner| owner.liveness.may_live())
+        };
+        let mut worktrees = Vec::new();
+        for bound in bound {
+            let serves = serves(&bound);
+            // One of the user's own is the thread's for as long as it serves a live session.
+            if !serves && !bound.binding.made {
+                continue;
+            }
+            let unadopted = bound::unadopted(self.context, &bound, tip.as_ref());
+            let unadopted = unadopted.unwrap_or_else(|error| {
+                unreadable.push(format!("cannot look at worktree {:?}: {error}", bound.path));
+                None
+            });
+            worktrees.push(Place { left: !serves, unadopted, bound });
+        }
+        let recovering = self.journals.contains(&thread.key());
+        Ok(Seen {
+            thread,
+            tip,
+            tip_at: None,
+            ready,
+            record,
+            owner,
+            target,
+            distance: None,
+            promoted: false,
+            recovering,
+            worktrees,
+        })
+    }
+
+    /// The branch that a thread is meant to land on. That it is gone is no reason to hide the
+    /// thread.
+    fn target(&mut self, record: Option<&ThreadRecord>, owner: Option<&Owner>) -> Option<Target> {
+        let configured = record.and_then(|record| record.target.clone());
+        let configured = configured.or_else(|| self.context.settings.target.clone());
+        let head = owner.and_then(|owner| owner.session.as_ref()?.head_branch.clone());
+        let head = head.or_else(|| record?.head_branch.clone());
+        let look_up = |(configured, head): &(Option<String>, Option<String>)| {
+            default_target(self.context.repo, configured.as_deref(), head.as_deref()).ok().flatten()
+        };
+        self.targets.entry((configured, head)).or_insert_with_key(look_up).clone()
+    }
+
+    /// Finds out how the threads stand to their targets, keeps those that are asked for, and
+    /// looks at the rest that is known of these.
+    fn compare(
+        &self,
+        seen: &mut Vec<Seen>,
+        which: Which,
+        unreadable: &mut Vec<String>,
+    ) -> Result<(), GitError> {
+        let repo = self.context.repo;
+        let mut tips: HashMap<&CommitId, HashSet<CommitId>> = HashMap::new();
+        for seen in &*seen {
+            if let (Some(target), Some(tip)) = (&seen.target, &seen.tip) {
+                tips.entry(&target.commit).or_default().insert(tip.clone());
+            }
+        }
+        let mut stands: HashMap<CommitId, HashMap<CommitId, Ahead>> = HashMap::new();
+        for (target, tips) in tips {
+            stands.insert(target.clone(), ahead(repo, target, tips, unreadable));
+        }
+        for seen in &mut *seen {
+            let ahead = seen.target.as_ref().and_then(|target| stands.get(&target.commit));
+            let ahead = ahead.and_then(|tips| tips.get(seen.tip.as_ref()?));
+            seen.distance = ahead.map(|ahead| Distance {
+                ahead: ahead.commits,
+                behind: 0,
+                fork: ahead.fork.clone(),
+                files: None,
+            });
+        }
+        if which == Which::Open {
+            seen.retain(Seen::is_open);
+        }
+        let mut forks: HashMap<CommitId, HashSet<CommitId>> = HashMap::new();
+        for seen in &*seen {
+            if let (Some(target), Some(Distance { fork: Some(fork), .. })) = (&seen.target, &seen.distance) {
+                forks.entry(target.commit.clone()).or_default().insert(fork.clone());
+            }
+        }
+        let mut behind: HashMap<CommitId, HashMap<CommitId, usize>> = HashMap::new();
+        for (target, forks) in forks {
+            let found = graph::behind(repo, &target, &forks)?;
+            behind.insert(target, found);
+        }
+        let counter = Counter::new(repo)?;
+        for seen in seen {
+            let Some(tip) = &seen.tip else { continue };
+            seen.tip_at = repo.committed_at(tip).ok();
+            let branch = seen.record.as_ref().and_then(|record| record.promoted.as_deref());
+            // A branch that cannot be read is as good as gone.
+            if let Some(Ok(Some(commit))) = branch.map(|branch| repo.read_ref(branch)) {
+                seen.promoted = repo.contains(&commit, tip).unwrap_or(false);
+            }
+            if let (Some(distance), Some(target)) = (&mut seen.distance, &seen.target) {
+                let counted = distance.fork.as_ref().and_then(|fork| behind.get(&target.commit)?.get(fork));
+                match counted {
+                    Some(counted) => distance.behind = *counted,
+                    None => (distance.fork, distance.behind) = graph::apart(repo, tip, &target.commit)?,
+                }
+                // A partial clone may lack trees.
+                distance.files = distance.fork.as_ref().and_then(|fork| counter.count(fork, tip).ok());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// As [`graph::ahead`]; where one tip cannot be read the others are looked at all the same.
+fn ahead(
+    repo: &Repo,
+    target: &CommitId,
+    tips: HashSet<CommitId>,
+    unreadable: &mut Vec<String>,
+) -> HashMap<CommitId, Ahead> {
+    if let Ok(found) = graph::ahead(repo, target, &tips) {
+        return found;
+    }
+    let mut found = HashMap::new();
+    for tip in tips {
+        match graph::ahead(repo, target, &HashSet::from([tip.clone()])) {
+            Ok(one) => found.extend(one),
+            Err(error) => unreadable.push(format!("cannot compare {} with its target: {error}", tip.short())),
+        }
+    }
+    found
 }

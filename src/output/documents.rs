@@ -22,8 +22,8 @@ pub mod rename;
 mod threads;
 
 pub use threads::{
-    BlockedThread, CaptureRow, Dropped, Land, LandedThread, Promoted, PushedBranch, ThreadDetail, ThreadRow,
-    ThreadState,
+    BlockedThread, CaptureRow, Dropped, Land, LandedThread, PastOwner, Promoted, PushedBranch, Readiness,
+    ThreadDetail, ThreadRow, ThreadState, ThreadWorktree, Unadopted,
 };
 
 /// A session: one agent's claim on one thread, from reserve to release. Printed by
@@ -70,6 +70,9 @@ pub struct Session {
     pub progress: Option<String>,
     /// The branch that the thread is meant to land on.
     pub target: Option<String>,
+    /// Commits on the HEAD of its worktree that no capture has put on the thread. Looked for
+    /// by `agent heartbeat` and `agent show`; null elsewhere, and if there are none.
+    pub unadopted: Option<Unadopted>,
 }
 
 /// What has become of a session.
@@ -455,7 +458,8 @@ pub enum CollectedKind {
     Events,
 }
 
-/// One line of the event log. `log --json` prints one such object a line.
+/// One line of the event log. `log --json` prints an array of them, `log --follow --json` one
+/// such object a line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Event {
     /// The version of the format: 1.

@@ -11,6 +11,7 @@ use serde::Serialize;
 pub mod documents;
 pub mod exit;
 pub mod failure;
+pub mod grid;
 pub mod hints;
 pub mod present;
 pub mod text;
@@ -70,6 +71,19 @@ pub fn format(asked: Asked, family: Family, terminal: bool) -> Format {
 pub fn reaches_a_terminal() -> bool {
     let paged = std::env::var("GIT_PAGER_IN_USE").is_ok_and(|value| matches!(value.as_str(), "true" | "1"));
     paged || io::stdout().is_terminal()
+}
+
+/// How many columns a person has to look at text: what `COLUMNS` says, which Git sets for its
+/// pager, else what the terminal says, else 80. `None` where nobody looks: nothing is cut.
+#[must_use]
+pub fn width(terminal: bool) -> Option<usize> {
+    const USUAL: usize = 80;
+    if !terminal {
+        return None;
+    }
+    let told = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    let asked = || terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
+    Some(told.filter(|columns| *columns > 0).or_else(asked).unwrap_or(USUAL))
 }
 
 /// Whether to colour text. The command line counts most, then `NO_COLOR`, then `color.ui`

@@ -11,10 +11,11 @@ use crate::error::{Conflict, ConflictKind, Error};
 use crate::git::diff::Change;
 use crate::git::merge::Freshness;
 use crate::ops::capture::Captured;
-use crate::ops::checks::CheckStatus;
+use crate::ops::checks::{CheckRun, CheckStatus};
 use crate::ops::doctor::Finding;
 use crate::ops::gc;
 use crate::ops::impact::{Category, Impact};
+use crate::ops::readiness::Findings;
 use crate::ops::ready::Report;
 use crate::session::Liveness;
 use crate::session::session::{Holder, Session, Status};
@@ -24,7 +25,7 @@ use crate::thread::owned::rfc3339;
 
 mod threads;
 
-pub use threads::{dropped, land, promoted, thread_detail, thread_row};
+pub use threads::{dropped, land, promoted, thread_detail, thread_row, unadopted};
 
 /// A session, with its token only in the answer to the reserve that made it.
 #[must_use]
@@ -80,6 +81,7 @@ pub fn session(
         },
         progress: session.progress.clone(),
         target: target.map(str::to_owned),
+        unadopted: None,
     }
 }
 
@@ -98,7 +100,7 @@ pub fn status(status: Status) -> doc::SessionStatus {
 #[must_use]
 pub fn liveness_word(liveness: Liveness) -> doc::Liveness {
     match liveness {
-        Liveness::Alive => doc::Liveness::Alive,
+        Liveness::Alive(_) => doc::Liveness::Alive,
         Liveness::Dead(_) => doc::Liveness::Dead,
         Liveness::Unknown(_) => doc::Liveness::Unknown,
     }
@@ -157,11 +159,10 @@ pub fn capture(captured: &Captured, confidence: Option<f64>) -> doc::Capture {
 /// A ready thread, or one that is not.
 #[must_use]
 pub fn ready(report: &Report) -> doc::Ready {
-    let (insertions, deletions) = totals(&report.changes);
-    let blocked = !report.blockers.is_empty();
+    let findings = &report.findings;
+    let blocked = !findings.blockers.is_empty();
     let thread = report.session.thread.as_str().to_owned();
-    let target = report.target.as_ref().map(|target| target.refname.clone());
-    let next = match (&target, blocked) {
+    let next = match (&findings.target, blocked) {
         (_, true) => Some("mend what blocks, capture, and run ready again".to_owned()),
         (Some(_), false) => Some(format!("git heddle agent release --session {}", report.session.session_id)),
         (None, false) => None,
@@ -170,62 +171,67 @@ pub fn ready(report: &Report) -> doc::Ready {
         status: if blocked { doc::ReadyStatus::Blocked } else { doc::ReadyStatus::Completed },
         action: "ready".to_owned(),
         message: if blocked {
-            format!("thread '{thread}' is not ready: {}", report.blockers.join("; "))
+            format!("thread '{thread}' is not ready: {}", findings.blockers.join("; "))
         } else {
             format!("thread '{thread}' is ready at {}", report.commit.short())
         },
-        blockers: report.blockers.clone(),
-        warnings: report.warnings.clone(),
+        blockers: findings.blockers.clone(),
+        warnings: findings.warnings.clone(),
         next_action: next,
         captured: report.captured.as_ref().is_some_and(|captured| captured.captured),
         thread_state: if blocked { doc::ThreadState::Blocked } else { doc::ThreadState::Ready },
         session_id: report.session.session_id.as_str().to_owned(),
         thread,
         commit: report.commit.as_str().to_owned(),
-        report: doc::ReadyReport {
-            target,
-            freshness: report.freshness.map(|freshness| match freshness {
-                Freshness::Current { .. } => doc::Freshness::Current,
-                Freshness::Behind { .. } => doc::Freshness::Behind,
-                Freshness::Diverged { .. } => doc::Freshness::Diverged,
-            }),
-            ahead: report.freshness.map(|freshness| freshness.ahead() as u64),
-            behind: report.freshness.map(|freshness| freshness.behind() as u64),
-            conflicts: report
-                .conflicts
-                .paths
-                .iter()
-                .map(|path| doc::MergeConflict { path: quoted_path(path), message: None })
-                .collect(),
-            changed_paths: report.changes.iter().map(|change| quoted_path(&change.path)).collect(),
-            insertions,
-            deletions,
-            impact_categories: categories(&report.impact),
-            heavy_impact_paths: report.impact.heavy_paths.iter().map(|path| quoted_path(path)).collect(),
-            promotion_suggested: report.impact.promotion_suggested,
-            overlaps: report
-                .overlaps
-                .iter()
-                .map(|overlap| doc::Overlap {
-                    thread: overlap.thread.as_str().to_owned(),
-                    paths: overlap.paths.iter().map(|path| quoted_path(path)).collect(),
-                })
-                .collect(),
-            checks: report
-                .checks
-                .iter()
-                .map(|check| doc::Check {
-                    command: check.command.clone(),
-                    status: match check.status {
-                        CheckStatus::Exited(code) => Some(code),
-                        CheckStatus::Signaled(_) => None,
-                    },
-                    ok: check.ok(),
-                    duration_ms: u64::try_from(check.duration.as_millis()).unwrap_or(u64::MAX),
-                    log: Some(shown_path(&check.log)),
-                })
-                .collect(),
-        },
+        report: ready_report(findings, &report.checks),
+    }
+}
+
+/// What was looked at; `checks` are those that were run.
+fn ready_report(findings: &Findings, checks: &[CheckRun]) -> doc::ReadyReport {
+    let (insertions, deletions) = totals(&findings.changes);
+    doc::ReadyReport {
+        target: findings.target.as_ref().map(|target| target.refname.clone()),
+        freshness: findings.freshness.map(|freshness| match freshness {
+            Freshness::Current { .. } => doc::Freshness::Current,
+            Freshness::Behind { .. } => doc::Freshness::Behind,
+            Freshness::Diverged { .. } => doc::Freshness::Diverged,
+        }),
+        ahead: findings.freshness.map(|freshness| freshness.ahead() as u64),
+        behind: findings.freshness.map(|freshness| freshness.behind() as u64),
+        conflicts: findings
+            .conflicts
+            .paths
+            .iter()
+            .map(|path| doc::MergeConflict { path: quoted_path(path), message: None })
+            .collect(),
+        changed_paths: findings.changes.iter().map(|change| quoted_path(&change.path)).collect(),
+        insertions,
+        deletions,
+        impact_categories: categories(&findings.impact),
+        heavy_impact_paths: findings.impact.heavy_paths.iter().map(|path| quoted_path(path)).collect(),
+        promotion_suggested: findings.impact.promotion_suggested,
+        overlaps: findings
+            .overlaps
+            .iter()
+            .map(|overlap| doc::Overlap {
+                thread: overlap.thread.as_str().to_owned(),
+                paths: overlap.paths.iter().map(|path| quoted_path(path)).collect(),
+            })
+            .collect(),
+        checks: checks
+            .iter()
+            .map(|check| doc::Check {
+                command: check.command.clone(),
+                status: match check.status {
+                    CheckStatus::Exited(code) => Some(code),
+                    CheckStatus::Signaled(_) => None,
+                },
+                ok: check.ok(),
+                duration_ms: u64::try_from(check.duration.as_millis()).unwrap_or(u64::MAX),
+                log: Some(shown_path(&check.log)),
+            })
+            .collect(),
     }
 }
 

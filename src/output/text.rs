@@ -7,20 +7,19 @@
 use std::fmt::Write as _;
 
 use chrono::{DateTime, Utc};
-use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
 
 use super::documents::{
-    Capture, Doctor, Event, Liveness, Ready, ReadyStatus, Session, SessionStatus, ThreadDetail, ThreadRow,
-    ThreadState,
+    Capture, Doctor, Event, Liveness, Ready, ReadyStatus, Session, SessionStatus, Unadopted,
 };
+use super::grid::{Cell, Color, Grid, Keep, Step};
 
 /// How to write for one person.
 #[derive(Debug, Clone, Copy)]
 pub struct Style {
     /// Whether to colour.
     pub color: bool,
-    /// The width of the terminal in columns; `None` never wraps or cuts.
-    pub width: Option<u16>,
+    /// The width of the terminal in columns; `None` never cuts.
+    pub width: Option<usize>,
     /// Now, which relative times count from.
     pub now: DateTime<Utc>,
 }
@@ -79,44 +78,37 @@ pub fn relative(time: &str, now: DateTime<Utc>) -> String {
         return clean(time);
     };
     let seconds = now.signed_duration_since(time_then).num_seconds();
-    let span = seconds.unsigned_abs();
-    let words = match span {
-        0..=4 => return "just now".to_owned(),
-        5..=99 => format!("{span} s"),
-        100..=5_999 => format!("{} min", span / 60),
-        6_000..=172_799 => format!("{} h", span / 3_600),
-        _ => format!("{} days", span / 86_400),
+    match seconds {
+        -4..=4 => "just now".to_owned(),
+        ..-4 => format!("in {}", span(seconds.unsigned_abs())),
+        _ => format!("{} ago", span(seconds.unsigned_abs())),
+    }
+}
+
+/// How long ago a time was, as people say it: `40 s`, `3 min`, `2 h`, `5 days`. What is no
+/// time is shown as it is.
+#[must_use]
+pub fn since(time: &str, now: DateTime<Utc>) -> String {
+    let Ok(time_then) = DateTime::parse_from_rfc3339(time) else {
+        return clean(time);
     };
-    if seconds < 0 { format!("in {words}") } else { format!("{words} ago") }
+    let seconds = now.signed_duration_since(time_then).num_seconds();
+    span(u64::try_from(seconds).unwrap_or(0))
+}
+
+/// A number of seconds in words.
+fn span(seconds: u64) -> String {
+    match seconds {
+        0..=99 => format!("{seconds} s"),
+        100..=5_999 => format!("{} min", seconds / 60),
+        6_000..=172_799 => format!("{} h", seconds / 3_600),
+        _ => format!("{} days", seconds / 86_400),
+    }
 }
 
 /// The first twelve digits of an object id.
-fn short(id: &str) -> &str {
+pub(super) fn short(id: &str) -> &str {
     id.get(..12).unwrap_or(id)
-}
-
-/// A table without borders.
-fn table(style: &Style, header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(header.iter().map(Cell::new));
-    if let Some(width) = style.width {
-        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
-    }
-    if style.color {
-        table.enforce_styling();
-    } else {
-        table.force_no_tty();
-    }
-    table
-}
-
-/// The table as lines without blanks at their ends.
-fn lines(table: &Table) -> String {
-    table.to_string().lines().fold(String::new(), |mut text, line| {
-        // comfy-table pads each column, the first one to the left as well.
-        let _ = writeln!(text, "{}", line.strip_prefix(' ').unwrap_or(line).trim_end());
-        text
-    })
 }
 
 fn liveness(session: &Session) -> Cell {
@@ -136,9 +128,18 @@ pub fn sessions(rows: &[Session], style: &Style) -> String {
     if rows.is_empty() {
         return "no sessions\n".to_owned();
     }
-    let mut table = table(style, &["SESSION", "THREAD", "STATUS", "AGENT", "HEARTBEAT", "TASK"]);
+    let steps = [
+        Step::Shorten(5, Keep::Start, 16),
+        Step::Below(5),
+        Step::Shorten(1, Keep::Ends, 16),
+        Step::Drop(3),
+        Step::Drop(4),
+        Step::Shorten(1, Keep::Ends, 8),
+    ];
+    let header = ["SESSION", "THREAD", "STATUS", "AGENT", "HEARTBEAT", "TASK"];
+    let mut table = Grid::new(&header, &[], &steps);
     for row in rows {
-        table.add_row([
+        table.row(vec![
             Cell::new(&row.session_id),
             Cell::new(clean(&row.thread)),
             liveness(row),
@@ -147,12 +148,12 @@ pub fn sessions(rows: &[Session], style: &Style) -> String {
             Cell::new(clean(row.task.as_deref().unwrap_or("-"))),
         ]);
     }
-    lines(&table)
+    table.lines(style.width, style.color)
 }
 
 /// Pairs of a name and a value, the values below each other; pairs without value are left
 /// out.
-fn pairs(pairs: &[(&str, Option<String>)]) -> String {
+pub(super) fn pairs(pairs: &[(&str, Option<String>)]) -> String {
     let known = || pairs.iter().filter_map(|(name, value)| value.as_ref().map(|value| (name, value)));
     let width = known().map(|(name, _)| name.len()).max().unwrap_or(0);
     known().fold(String::new(), |mut text, (name, value)| {
@@ -177,6 +178,7 @@ pub fn session(session: &Session, style: &Style) -> String {
         ("anchor", session.anchor_state.clone()),
         ("target", session.target.clone()),
         ("worktree", session.path.clone()),
+        ("by hand", session.unadopted.as_ref().map(by_hand)),
         ("started", Some(time(&session.started_at))),
         ("heartbeat", Some(time(&session.heartbeat_at))),
         ("expires", session.expires_at.as_deref().map(time)),
@@ -195,6 +197,13 @@ pub fn session(session: &Session, style: &Style) -> String {
         ("tool calls", count(session.usage.tool_calls)),
         ("cost", session.usage.cost_micros_usd.map(dollars)),
     ])
+}
+
+/// Commits that no capture has put on the thread.
+pub(super) fn by_hand(found: &Unadopted) -> String {
+    let commits = counted(usize::try_from(found.commits).unwrap_or(usize::MAX), "commit");
+    let why = if found.adoptable { "the next capture adopts" } else { "the thread does not lead to" };
+    format!("{commits} on its HEAD, up to {}, which {why}", short(&found.head))
 }
 
 /// Millionths of a dollar as dollars.
@@ -226,7 +235,7 @@ pub fn capture(capture: &Capture) -> String {
 }
 
 /// A number and a noun.
-fn counted(number: usize, noun: &str) -> String {
+pub(super) fn counted(number: usize, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
@@ -250,99 +259,6 @@ pub fn ready(ready: &Ready) -> String {
     }
     if let Some(next) = &ready.next_action {
         let _ = writeln!(text, "  next: {}", clean(next));
-    }
-    text
-}
-
-fn state(row: &ThreadRow) -> Cell {
-    let cell = match row.state {
-        ThreadState::Active => Cell::new("active"),
-        ThreadState::Ready => Cell::new("ready").fg(Color::Green),
-        ThreadState::Blocked => Cell::new("blocked").fg(Color::Red),
-        ThreadState::Merged => Cell::new("merged"),
-        ThreadState::Abandoned => Cell::new("abandoned").fg(Color::Yellow),
-        ThreadState::Promoted => Cell::new("promoted"),
-    };
-    if row.recovering { Cell::new("recovering").fg(Color::Yellow) } else { cell }
-}
-
-/// The owner of a thread, with a word where it may not be there any more.
-fn owner(row: &ThreadRow) -> Cell {
-    match (&row.owner, row.liveness) {
-        (Some(owner), Some(Liveness::Dead)) => Cell::new(format!("{owner} (dead)")).fg(Color::Red),
-        (Some(owner), Some(Liveness::Unknown)) => Cell::new(format!("{owner} (unknown)")).fg(Color::Yellow),
-        (Some(owner), _) => Cell::new(owner),
-        (None, _) => Cell::new("-"),
-    }
-}
-
-/// How far a thread and its target are apart.
-fn distance(row: &ThreadRow) -> String {
-    match (row.ahead, row.behind) {
-        (Some(ahead), Some(behind)) => format!("+{ahead} -{behind}"),
-        _ => "-".to_owned(),
-    }
-}
-
-/// `thread list`.
-#[must_use]
-pub fn threads(rows: &[ThreadRow], style: &Style) -> String {
-    if rows.is_empty() {
-        return "no threads\n".to_owned();
-    }
-    let mut table = table(style, &["THREAD", "STATE", "OWNER", "TIP", "TARGET", "HEARTBEAT", "TASK"]);
-    for row in rows {
-        let target = row.target.as_deref().map(|target| format!("{} {}", clean(target), distance(row)));
-        let heartbeat = row.last_heartbeat_at.as_deref();
-        table.add_row([
-            Cell::new(clean(&row.thread)),
-            state(row),
-            owner(row),
-            Cell::new(row.tip.as_deref().map_or("-", short)),
-            Cell::new(target.unwrap_or_else(|| "-".to_owned())),
-            Cell::new(heartbeat.map_or_else(|| "-".to_owned(), |time| relative(time, style.now))),
-            Cell::new(clean(row.task.as_deref().unwrap_or("-"))),
-        ]);
-    }
-    lines(&table)
-}
-
-/// `thread show`.
-#[must_use]
-pub fn thread(thread: &ThreadDetail, style: &Style) -> String {
-    let row = &thread.row;
-    let mut text = pairs(&[
-        ("thread", Some(row.thread.clone())),
-        ("state", Some(state(row).content())),
-        ("owner", Some(owner(row).content())),
-        ("generation", row.generation.map(|generation| generation.to_string())),
-        ("task", row.task.clone()),
-        ("tip", row.tip.clone()),
-        ("anchor", row.anchor.clone()),
-        ("target", row.target.as_ref().map(|target| format!("{target} ({})", distance(row)))),
-        ("worktree", thread.worktree.clone()),
-        ("formerly", (!thread.former_names.is_empty()).then(|| thread.former_names.join(", "))),
-        ("heartbeat", row.last_heartbeat_at.as_deref().map(|time| relative(time, style.now))),
-    ]);
-    if !thread.captures.is_empty() {
-        text.push_str("\ncaptures, newest first\n");
-        for capture in &thread.captures {
-            let by = capture.agent.as_deref().or(capture.session.as_deref()).unwrap_or("made without heddle");
-            let when = relative(&capture.author_time, style.now);
-            let _ = writeln!(
-                text,
-                "  {}  {}  ({}, {when})",
-                short(&capture.commit),
-                clean(&capture.subject),
-                clean(by)
-            );
-        }
-    }
-    if !thread.changed_paths.is_empty() {
-        text.push_str("\nchanged paths\n");
-        for path in &thread.changed_paths {
-            let _ = writeln!(text, "  {}", clean(path));
-        }
     }
     text
 }

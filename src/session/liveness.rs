@@ -14,8 +14,8 @@ use crate::platform::{Moment, Place, Platform, ProcessState};
 /// The verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Liveness {
-    /// The owner lives.
-    Alive,
+    /// The owner lives, and by what evidence.
+    Alive(&'static str),
     /// The owner is gone for certain, or the session has ended.
     Dead(&'static str),
     /// The owner may live; it counts as alive.
@@ -27,9 +27,17 @@ impl Liveness {
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
-            Self::Alive => "alive",
+            Self::Alive(_) => "alive",
             Self::Dead(_) => "dead",
             Self::Unknown(_) => "unknown",
+        }
+    }
+
+    /// Why.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Alive(reason) | Self::Dead(reason) | Self::Unknown(reason) => reason,
         }
     }
 
@@ -94,7 +102,7 @@ fn of_process(process: Process, place: &Place, lapsed: bool, platform: &dyn Plat
         ProcessState::Running { start_time, .. } if start_time != process.start_time => {
             Liveness::Dead("its process is gone and the pid was given to another")
         }
-        ProcessState::Running { .. } => Liveness::Alive,
+        ProcessState::Running { .. } => Liveness::Alive("its process runs"),
         ProcessState::Unknown => Liveness::Unknown("its process may not be looked at"),
     }
 }
@@ -123,14 +131,14 @@ pub fn judge(
     let (heartbeat, place) = (&session.heartbeat, session.place());
     let same_boot = same_boot(place, platform);
     if presence == Presence::Held && same_boot {
-        return Liveness::Alive;
+        return Liveness::Alive("a command that acts for it runs");
     }
     let age = age(heartbeat, now, platform);
     let lapsed = matches!(age, Age::Past(age) if age > Duration::from_secs(session.ttl_seconds));
     let verdict = match &session.holder {
         _ if age == Age::Future => Liveness::Unknown("its last heartbeat lies in the future"),
         Holder::Lease if lapsed => Liveness::Dead("its lease lapsed"),
-        Holder::Lease => Liveness::Alive,
+        Holder::Lease => Liveness::Alive("its lease has not lapsed"),
         Holder::Process { pid, start_time, .. } => {
             let process = Process { pid: *pid, start_time: *start_time };
             of_process(process, place, lapsed, platform)

@@ -27,6 +27,12 @@ pub enum Status {
 }
 
 impl Status {
+    /// The status that a word of the wire format stands for.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Active, Self::Abandoned, Self::Complete, Self::Merged].into_iter().find(|s| s.word() == word)
+    }
+
     /// The word of the wire format.
     #[must_use]
     pub fn word(self) -> &'static str {

@@ -60,6 +60,22 @@ pub fn append(path: &Path, event: &Event) {
 /// # Errors
 /// When the log exists and cannot be read.
 pub fn read(path: &Path) -> std::io::Result<Vec<Event>> {
+    read_where(path, |_| true)
+}
+
+/// As [`read`], but only the events that name one of `words` somewhere, such as a thread: the
+/// other lines of a long log are not even parsed.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_naming(path: &Path, words: &[&str]) -> std::io::Result<Vec<Event>> {
+    let quoted: Vec<Vec<u8>> =
+        words.iter().map(|word| Ok(serde_json::to_vec(word)?)).collect::<std::io::Result<_>>()?;
+    let names = |line: &[u8], word: &[u8]| line.windows(word.len()).any(|window| window == word);
+    read_where(path, |line| quoted.iter().any(|word| names(line, word)))
+}
+
+fn read_where(path: &Path, wanted: impl Fn(&[u8]) -> bool) -> std::io::Result<Vec<Event>> {
     let mut seen = HashSet::new();
     let mut events = Vec::new();
     // The log is opened before the one put aside: if it is put aside in between, its events
@@ -67,7 +83,9 @@ pub fn read(path: &Path) -> std::io::Result<Vec<Event>> {
     let files = [open(path)?, open(&aside(path))?];
     for file in files.into_iter().rev().flatten() {
         for line in BufReader::new(file).split(b'\n') {
-            if let Ok(event) = serde_json::from_slice::<Event>(&line?)
+            let line = line?;
+            if wanted(&line)
+                && let Ok(event) = serde_json::from_slice::<Event>(&line)
                 && seen.insert((event.id.clone(), event.event.clone()))
             {
                 events.push(event);

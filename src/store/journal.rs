@@ -10,6 +10,7 @@
 //! operation has touched nothing, and the file is dropped. A whole line that cannot be
 //! read is damage and stops everything that would write to the thread.
 
+use std::collections::HashSet;
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -231,6 +232,14 @@ pub fn read(path: &Path) -> Result<Found, StoreError> {
             Ok(Found::Operation(Box::new(entry)))
         }
     }
+}
+
+/// The keys of the threads that have a journal in `folder`: one look for all of them.
+#[must_use]
+pub fn pending(folder: &Path) -> HashSet<String> {
+    let key =
+        |entry: std::fs::DirEntry| Some(entry.file_name().to_str()?.strip_suffix(".journal")?.to_owned());
+    std::fs::read_dir(folder).into_iter().flatten().flatten().filter_map(key).collect()
 }
 
 /// What is in a journal's place.

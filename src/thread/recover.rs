@@ -180,11 +180,7 @@ fn finish_release(
     let Action::Release { session: id, taken, .. } = &entry.action else { return Ok(()) };
     if let Some(mut session) = context.registry.read(id)? {
         if session.status == Status::Active {
-            let status = match status {
-                "abandoned" => Status::Abandoned,
-                "merged" => Status::Merged,
-                _ => Status::Complete,
-            };
+            let status = Status::from_word(status).unwrap_or(Status::Complete);
             let at = DateTime::parse_from_rfc3339(at)
                 .map_or_else(|_| context.platform.now().wall, |at| at.with_timezone(&chrono::Utc));
             session.taken = *taken;

@@ -1,6 +1,6 @@
 //! `git heddle agent heartbeat`: renews the lease.
 
-use super::Actor;
+use super::{Actor, unadopted};
 use crate::cmd::ground::{Ground, claim};
 use crate::error::Error;
 use crate::ops::heartbeat::{Report, heartbeat};
@@ -59,5 +59,7 @@ pub fn run(args: &Args, ground: &mut Ground<'_>) -> Result<(), Error> {
     let session = heartbeat(ground.context, &claim(&args.actor)?, &report)?;
     let target = target_of(ground.context, &session.thread);
     let liveness = liveness_of(ground.context, &session);
-    ground.print(&present::session(&session, liveness, target.as_deref(), None), text::session)
+    let mut document = present::session(&session, liveness, target.as_deref(), None);
+    document.unadopted = unadopted(ground, &session);
+    ground.print(&document, text::session)
 }

@@ -2,6 +2,11 @@
 
 use std::path::PathBuf;
 
+use super::ground::Ground;
+use crate::ops::bound::unadopted_of;
+use crate::output::{documents, present};
+use crate::session::Session;
+
 pub mod capture;
 pub mod claiming;
 pub mod heartbeat;
@@ -43,4 +48,29 @@ pub struct Actor {
     /// $HEDDLE_TOKEN]
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
+}
+
+/// The commits on the HEAD of the session's worktree that are not on its thread, with a word
+/// for the person or the agent that made them. What cannot be looked at is worth a word too,
+/// and no failure: the command has done what it was asked to.
+fn unadopted(ground: &Ground<'_>, session: &Session) -> Option<documents::Unadopted> {
+    let (path, found) = match unadopted_of(ground.context, session) {
+        Ok(found) => found?,
+        Err(error) => {
+            ground.narrator.warning(&format!("cannot look at the worktree of the session: {error}"));
+            return None;
+        }
+    };
+    let thread = &session.thread;
+    let todo = if found.adoptable {
+        "git heddle agent capture adopts them".to_owned()
+    } else {
+        format!("they do not go on from its tip; see git heddle thread show {thread}")
+    };
+    let commits = found.commits;
+    ground.narrator.warning(&format!(
+        "{commits} made by hand on HEAD of worktree {path:?}, not on thread '{thread}': {todo}",
+        commits = if commits == 1 { "1 commit".to_owned() } else { format!("{commits} commits") },
+    ));
+    Some(present::unadopted(&found))
 }

@@ -37,7 +37,7 @@ pub fn run(args: &Args, ground: &mut Ground<'_>) -> Result<u8, Error> {
         cwd: std::env::current_dir().unwrap_or_default(),
     };
     let report = ready::ready(ground.context, &claim(&args.actor)?, &request)?;
-    for warning in &report.warnings {
+    for warning in &report.findings.warnings {
         ground.narrator.warning(warning);
     }
     let document = present::ready(&report);

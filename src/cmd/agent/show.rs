@@ -1,5 +1,6 @@
 //! `git heddle agent show`: one session with all its fields.
 
+use super::unadopted;
 use crate::cmd::ground::Ground;
 use crate::error::Error;
 use crate::names::SessionId;
@@ -23,5 +24,7 @@ pub fn run(args: &Args, ground: &mut Ground<'_>) -> Result<(), Error> {
     if let Some(sentence) = unreadable {
         ground.narrator.warning(&sentence);
     }
-    ground.print(&present::session(&seen.session, seen.liveness, seen.target.as_deref(), None), text::session)
+    let mut document = present::session(&seen.session, seen.liveness, seen.target.as_deref(), None);
+    document.unadopted = unadopted(ground, &seen.session);
+    ground.print(&document, text::session)
 }

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use crate::cmd::ground::Ground;
 use crate::error::Error;
 use crate::names::ThreadName;
-use crate::ops::threads::{Look, hand_over};
+use crate::ops::detail::{Look, hand_over};
 
 /// The arguments of `thread log`.
 #[derive(Debug, clap::Args)]

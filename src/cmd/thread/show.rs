@@ -1,10 +1,10 @@
-//! `git heddle thread show`: one thread with its owner, captures and changed paths.
+//! `git heddle thread show`: one thread with everything that is known of it.
 
 use crate::cmd::ground::Ground;
 use crate::error::Error;
 use crate::names::ThreadName;
-use crate::ops::threads;
-use crate::output::{present, text};
+use crate::ops::detail::detail;
+use crate::output::{present, text_threads as text};
 
 /// The arguments of `thread show`.
 #[derive(Debug, clap::Args)]
@@ -17,9 +17,9 @@ pub struct Args {
 /// Prints one thread.
 ///
 /// # Errors
-/// As [`threads::show`].
+/// As [`detail`].
 pub fn run(args: &Args, ground: &mut Ground<'_>) -> Result<(), Error> {
-    let (detail, unreadable) = threads::show(ground.context, &ThreadName::parse(&args.thread)?)?;
+    let (detail, unreadable) = detail(ground.context, &ThreadName::parse(&args.thread)?)?;
     for sentence in unreadable {
         ground.narrator.warning(&sentence);
     }

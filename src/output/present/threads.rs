@@ -1,8 +1,10 @@
 //! What the domain knows of threads, as the documents say it.
 
-use super::{doc, liveness_word, session, shown_path};
+use super::{doc, liveness_word, ready_report, session, shown_path, status};
 use crate::git::history::Commit;
 use crate::names::CommitId;
+use crate::ops::bound::Unadopted;
+use crate::ops::detail::{Detail, PastOwner};
 use crate::ops::drop::Dropped;
 use crate::ops::promote::Promoted;
 use crate::ops::{land, threads};
@@ -15,9 +17,11 @@ pub fn thread_row(seen: &threads::Seen) -> doc::ThreadRow {
     let owner = seen.owner.as_ref();
     let session = owner.and_then(|owner| owner.session.as_ref());
     let text = |commit: &CommitId| commit.as_str().to_owned();
+    let distance = seen.distance.as_ref();
     doc::ThreadRow {
         thread: seen.thread.as_str().to_owned(),
-        tip: Some(text(&seen.tip)),
+        tip: seen.tip.as_ref().map(text),
+        tip_at: seen.tip_at.map(seconds),
         ready: seen.ready,
         state: match seen.state() {
             threads::State::Ready => doc::ThreadState::Ready,
@@ -30,31 +34,91 @@ pub fn thread_row(seen: &threads::Seen) -> doc::ThreadRow {
         owner: owner.map(|owner| owner.id.as_str().to_owned()),
         liveness: owner.map(|owner| liveness_word(owner.liveness)),
         generation: seen.record.as_ref().map(|record| record.generation.get()),
-        target: seen.target.clone(),
+        target: seen.target.as_ref().map(|target| target.refname.clone()),
         anchor: session.map(|session| text(&session.anchor_state)),
+        started_at: session.map(|session| rfc3339(session.started_at)),
         last_heartbeat_at: session.map(|session| rfc3339(session.heartbeat.at)),
-        ahead: seen.ahead_behind.map(|(ahead, _)| ahead as u64),
-        behind: seen.ahead_behind.map(|(_, behind)| behind as u64),
+        ahead: distance.map(|distance| distance.ahead as u64),
+        behind: distance.map(|distance| distance.behind as u64),
+        files: distance.and_then(|distance| Some(distance.files? as u64)),
         task: session.and_then(|session| session.task.clone()),
         recovering: seen.recovering,
+        worktrees: seen.worktrees.iter().map(worktree).collect(),
+    }
+}
+
+fn worktree(place: &threads::Place) -> doc::ThreadWorktree {
+    let bound = &place.bound;
+    doc::ThreadWorktree {
+        path: shown_path(&bound.path),
+        session: bound.binding.session.as_str().to_owned(),
+        left: place.left,
+        missing: !bound.there,
+        locked: bound.linked.as_ref().and_then(|linked| linked.locked.clone()),
+        unadopted: place.unadopted.as_ref().map(unadopted),
+        holds: None,
+    }
+}
+
+/// Commits made by hand.
+#[must_use]
+pub fn unadopted(found: &Unadopted) -> doc::Unadopted {
+    doc::Unadopted {
+        commits: found.commits as u64,
+        head: found.head.as_str().to_owned(),
+        adoptable: found.adoptable,
     }
 }
 
 /// A thread in full.
 #[must_use]
-pub fn thread_detail(detail: &threads::Detail) -> doc::ThreadDetail {
+pub fn thread_detail(detail: &Detail) -> doc::ThreadDetail {
     let owner = detail.seen.owner.as_ref();
     let owned = owner.and_then(|owner| Some((owner.session.as_ref()?, owner.liveness)));
     let target = detail.seen.record.as_ref().and_then(|record| record.target.as_deref());
     let former = detail.seen.record.iter().flat_map(|record| &record.former);
+    let mut row = thread_row(&detail.seen);
+    for (worktree, holds) in row.worktrees.iter_mut().zip(&detail.holds) {
+        worktree.holds.clone_from(holds);
+    }
+    let readiness = detail.findings.as_ref().map(|findings| doc::Readiness {
+        mark: detail.mark.as_ref().map(|commit| commit.as_str().to_owned()),
+        marked: detail.seen.ready,
+        blockers: findings.blockers.clone(),
+        warnings: findings.warnings.clone(),
+        report: ready_report(findings, &[]),
+    });
+    let changes = detail.findings.iter().flat_map(|findings| &findings.changes);
     doc::ThreadDetail {
-        row: thread_row(&detail.seen),
         session: owned.map(|(owner, liveness)| session(owner, liveness, target, None)),
+        liveness_reason: owner.map(|owner| owner.liveness.reason().to_owned()),
         worktree: owned.and_then(|(owner, _)| owner.path.as_deref().map(shown_path)),
         former_names: former.map(|former| former.thread.to_string()).collect(),
         captures: detail.captures.iter().map(capture_row).collect(),
-        changed_paths: detail.changes.iter().map(|change| quoted_path(&change.path)).collect(),
+        changed_paths: changes.map(|change| quoted_path(&change.path)).collect(),
+        owners: detail.owners.iter().map(past_owner).collect(),
+        readiness,
+        next_action: detail.next.clone(),
+        row,
     }
+}
+
+fn past_owner(owner: &PastOwner) -> doc::PastOwner {
+    doc::PastOwner {
+        session: owner.session.clone(),
+        generation: owner.generation,
+        agent: owner.agent.clone(),
+        task: owner.task.clone(),
+        status: owner.status.map(status),
+        from: owner.from.clone(),
+        until: owner.until.clone(),
+        captures: owner.captures as u64,
+    }
+}
+
+/// Seconds since 1970 as a time.
+fn seconds(since_1970: i64) -> String {
+    rfc3339(chrono::DateTime::from_timestamp(since_1970, 0).unwrap_or_default())
 }
 
 fn capture_row(commit: &Commit) -> doc::CaptureRow {
@@ -66,7 +130,7 @@ fn capture_row(commit: &Commit) -> doc::CaptureRow {
         generation: trailers.generation,
         agent: trailers.agent,
         confidence: trailers.confidence,
-        author_time: rfc3339(chrono::DateTime::from_timestamp(commit.author_time, 0).unwrap_or_default()),
+        author_time: seconds(commit.author_time),
     }
 }
 
