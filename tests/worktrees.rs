@@ -362,6 +362,27 @@ fn a_worktree_left_dirty_is_handed_on_only_as_it_is() {
 }
 
 #[test]
+fn commits_made_by_hand_are_handed_on_and_adopted() {
+    let work = Work::new();
+    work.write("hand", "made\n");
+    work.sandbox.git_in(&work.path, &["add", "hand"]);
+    work.sandbox.git_in(&work.path, &["commit", "--quiet", "--message", "by hand"]);
+    let by_hand = work.sandbox.git_in(&work.path, &["rev-parse", "HEAD"]);
+    work.release();
+    let args = ["agent", "reserve", "--thread", "fix/login", "--worktree", "--resume"];
+    let session = text(&work.sandbox.heddle(&args).exits(0).json(), "session_id");
+    let beat = work.sandbox.heddle(&["agent", "heartbeat", "--session", &session]).exits(0).json();
+    assert_eq!(beat["unadopted"]["head"], serde_json::json!(by_hand));
+    work.write("more", "more\n");
+    let args = ["agent", "capture", "--session", &session, "-m", "mine now"];
+    let captured = work.sandbox.heddle_in(&work.path, &args).exits(0).json();
+    let commit = text(&captured, "commit");
+    // On top of it, not instead of it.
+    assert_eq!(work.sandbox.git(&["rev-parse", &format!("{commit}^")]), by_hand);
+    assert_eq!(work.status(), "");
+}
+
+#[test]
 fn a_failure_leaves_no_worktree_no_session_and_no_ref() {
     let sandbox = Sandbox::new();
     let args = ["agent", "reserve", "--thread", "t", "--worktree"];

@@ -365,7 +365,10 @@ fn bind(
     let owned = lock_owned(context, &session.session_id)?;
     let tip = owned.thread().tip()?.unwrap_or_else(|| session.anchor_state.clone());
     let (id, thread) = (session.session_id.clone(), owned.session().thread.clone());
-    let binding = Binding { made: true, ..Binding::new(id, thread, tip, head.clone()) };
+    // What its HEAD has beyond the tip was made by hand, and the next capture is to adopt it.
+    let goes_on = context.repo.descends_from(head, &tip)?;
+    let base_head = if goes_on { tip.clone() } else { head.clone() };
+    let binding = Binding { made: true, ..Binding::new(id, thread, tip, base_head) };
     binding.write(&linked.git_dir, context.durability())?;
     let path = linked.path.canonicalize().unwrap_or_else(|_| linked.path.clone());
     owned.note(|session| {
