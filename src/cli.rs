@@ -52,6 +52,12 @@ pub enum Command {
     /// Have plain Git commands keep the rules too
     #[command(subcommand, arg_required_else_help = true)]
     Hooks(cmd::hooks::Command),
+    /// Prove whose work threads are, from refs and commits alone
+    Verify(cmd::verify::Args),
+    /// Push threads and their ready marks to a remote
+    Publish(cmd::publish::Args),
+    /// Get the threads and ready marks of a remote
+    Fetch(cmd::fetch::Args),
     /// Show the log of events
     Log(cmd::log::Args),
     /// Find what is damaged or left over, and repair it
@@ -67,6 +73,19 @@ pub enum Command {
 }
 
 impl Command {
+    /// What was asked of the output: `asked`, unless the command has an option of its own.
+    #[must_use]
+    pub fn asked(&self, asked: Asked) -> Asked {
+        match self {
+            Self::Verify(args) => match args.format {
+                None => asked,
+                Some(cmd::verify::Form::Json) => Asked::Json,
+                Some(_) => Asked::Text,
+            },
+            _ => asked,
+        }
+    }
+
     /// How the output of this command is decided on.
     #[must_use]
     pub fn family(&self) -> Family {

@@ -50,6 +50,16 @@ pub enum Error {
         /// Its owner.
         owner: SessionId,
     },
+    /// Work at a remote that is not part of the thread as it is here.
+    #[error("thread '{thread}' is at {theirs} on '{remote}', which is not part of it here")]
+    Unknown {
+        /// The thread.
+        thread: ThreadName,
+        /// The remote.
+        remote: String,
+        /// Where the remote has it.
+        theirs: CommitId,
+    },
     /// Something the caller said that cannot be.
     #[error("{message}")]
     Usage {
@@ -60,6 +70,14 @@ pub enum Error {
     #[error("{message}")]
     Refused {
         /// Why.
+        message: String,
+        /// What to do.
+        hint: Option<String>,
+    },
+    /// A question that what is here does not answer.
+    #[error("{message}")]
+    CannotTell {
+        /// What is not known.
         message: String,
         /// What to do.
         hint: Option<String>,

@@ -16,6 +16,8 @@ use sha2::{Digest, Sha256};
 pub const THREADS: &str = "refs/heddle/threads/";
 /// Where ready marks live.
 pub const READY: &str = "refs/heddle/ready/";
+/// Where what was fetched of other repositories lies: `<remote>/threads/` and `<remote>/ready/`.
+pub const REMOTES: &str = "refs/heddle-remotes/";
 
 /// Where the tips of dropped threads are kept until they are pruned.
 pub const DROPPED: &str = "refs/heddle/dropped/";

@@ -62,6 +62,13 @@ fn every_document_is_as_its_schema_says() {
     std::fs::remove_file(sandbox.root().join("new")).expect("file");
     check("land", &run(&["thread", "land", "a/b", "--json"]));
     check("land", &run(&["thread", "land", "--all-ready", "--json"]));
+    check("verification", &run(&["verify", "--json"]));
+    check("error", &run(&["verify", "none", "--json"]));
+    let remote = sandbox.home().join("remote");
+    sandbox.git(&["init", "--quiet", "--bare", "../remote"]);
+    sandbox.git(&["remote", "add", "origin", remote.to_str().expect("UTF-8")]);
+    check("published", &run(&["publish", "--json"]));
+    check("fetched", &run(&["fetch", "--json"]));
     check("dropped", &run(&["thread", "drop", "a/b", "--json"]));
     check("gc", &run(&["gc", "--json"]));
     check("hooks-status", &run(&["hooks", "status", "--json"]));

@@ -18,13 +18,16 @@ use crate::platform::{System, job};
 pub mod agent;
 pub mod completion;
 pub mod doctor;
+pub mod fetch;
 pub mod gc;
 pub mod ground;
 pub mod hooks;
 pub mod install_man_pages;
 pub mod log;
+pub mod publish;
 pub mod schema;
 pub mod thread;
+pub mod verify;
 
 /// Runs the command line `args`, the program's name first, and returns the exit code.
 #[must_use]
@@ -44,7 +47,8 @@ pub fn main(args: Vec<OsString>) -> u8 {
     let mut out = Stdout::new(terminal);
     match cli::parse(args) {
         Ok(invocation) => {
-            let format = output::format(invocation.settings.asked, invocation.command.family(), terminal);
+            let asked = invocation.command.asked(invocation.settings.asked);
+            let format = output::format(asked, invocation.command.family(), terminal);
             run(&invocation.command, &invocation.settings, format, terminal, &mut out)
         }
         Err(Refused::Information(text)) => match out.text(&text) {
@@ -97,6 +101,9 @@ fn run(command: &Command, settings: &Settings, format: Format, terminal: bool, o
         Command::Agent(_)
         | Command::Thread(_)
         | Command::Hooks(_)
+        | Command::Verify(_)
+        | Command::Publish(_)
+        | Command::Fetch(_)
         | Command::Log(_)
         | Command::Doctor(_)
         | Command::Gc(_) => {
@@ -180,6 +187,9 @@ fn in_repository(
             thread::Command::Rename(args) => thread::rename::run(args, &mut ground).map(|()| exit::OK),
             thread::Command::Drop(args) => thread::drop::run(args, &mut ground).map(|()| exit::OK),
         },
+        Command::Verify(args) => verify::run(args, &mut ground),
+        Command::Publish(args) => publish::run(args, &mut ground).map(|()| exit::OK),
+        Command::Fetch(args) => fetch::run(args, &mut ground).map(|()| exit::OK),
         Command::Gc(args) => gc::run(args, &mut ground).map(|()| exit::OK),
         Command::Log(args) => log::run(args, &mut ground).map(|()| exit::OK),
         Command::Doctor(args) => doctor::run(args, &mut ground),
@@ -246,6 +256,9 @@ fn name(command: &Command) -> &'static str {
             | thread::Command::Log(_)
             | thread::Command::Diff(_) => "thread",
         },
+        Command::Verify(_) => "verify",
+        Command::Publish(_) => "publish",
+        Command::Fetch(_) => "fetch",
         Command::Gc(_) => "gc",
         Command::Log(_) => "log",
         Command::Doctor(_) => "doctor",

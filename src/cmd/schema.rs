@@ -20,16 +20,19 @@ const SCHEMAS: &[(&str, &str)] = &[
     ("dropped", include_str!("../../schemas/dropped.json")),
     ("error", include_str!("../../schemas/error.json")),
     ("event", include_str!("../../schemas/event.json")),
+    ("fetched", include_str!("../../schemas/fetched.json")),
     ("gc", include_str!("../../schemas/gc.json")),
     ("land", include_str!("../../schemas/land.json")),
     ("not-started", include_str!("../../schemas/not-started.json")),
     ("promoted", include_str!("../../schemas/promoted.json")),
+    ("published", include_str!("../../schemas/published.json")),
     ("ready", include_str!("../../schemas/ready.json")),
     ("renamed", include_str!("../../schemas/renamed.json")),
     ("session", include_str!("../../schemas/session.json")),
     ("session-list", include_str!("../../schemas/session-list.json")),
     ("thread", include_str!("../../schemas/thread.json")),
     ("thread-list", include_str!("../../schemas/thread-list.json")),
+    ("verification", include_str!("../../schemas/verification.json")),
 ];
 
 /// Why a schema was not printed.

@@ -1,6 +1,7 @@
 //! What commits tell of their thread: the trailers that capture wrote.
 
 use super::program::Program;
+use super::trailers::trailers;
 use super::{GitError, Repo};
 use crate::names::{CommitId, Generation};
 
@@ -37,11 +38,8 @@ impl Trailers {
     #[must_use]
     pub fn parse(message: &str) -> Self {
         let mut found = Self::default();
-        let last = message.trim_end().rsplit("\n\n").next().unwrap_or_default();
-        for line in last.lines() {
-            let Some((key, value)) = line.split_once(": ") else { continue };
-            let value = value.trim().to_owned();
-            match key {
+        for (token, value) in trailers(message) {
+            match token {
                 "Heddle-Thread" => found.thread = Some(value),
                 "Heddle-Session" => found.session = Some(value),
                 "Heddle-Generation" => found.generation = value.parse().ok(),

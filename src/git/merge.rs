@@ -9,6 +9,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
+use std::process::Command;
 
 use super::program::Program;
 use super::repo::commit_id;
@@ -122,9 +123,7 @@ pub fn conflicts(repo: &Repo, target: &CommitId, tip: &CommitId) -> Result<Confl
         return Err(GitError::UnrelatedHistories { target: target.clone(), tip: tip.clone() });
     }
 
-    let scratch = tempfile::Builder::new().prefix("git-heddle-merge-").tempdir().map_err(|source| {
-        GitError::Io { action: "create a temporary folder in", path: std::env::temp_dir(), source }
-    })?;
+    let scratch = scratch_objects()?;
     // What is written here is thrown away, so syncing it would only cost time. Both
     // revisions are full ids that were looked up above: an exit status of 1 therefore
     // means a conflict, and not a name that Git does not know.
@@ -140,14 +139,30 @@ pub fn conflicts(repo: &Repo, target: &CommitId, tip: &CommitId) -> Result<Confl
         target.as_str(),
         tip.as_str(),
     ]);
-    command
-        .env("GIT_OBJECT_DIRECTORY", scratch.path())
-        .env("GIT_ALTERNATE_OBJECT_DIRECTORIES", alternate(&repo.common_dir().join("objects")));
+    repo.write_objects_to(&mut command, scratch.path());
     let output = Program::output(&mut command, None)?;
     match output.status.code() {
         Some(0) => Ok(Conflicts::default()),
         Some(1) => Ok(Conflicts { any: true, paths: conflicted_paths(&output.stdout) }),
         _ => Err(Program::failure(&command, &output)),
+    }
+}
+
+/// A folder for objects that are thrown away.
+pub(in crate::git) fn scratch_objects() -> Result<tempfile::TempDir, GitError> {
+    tempfile::Builder::new().prefix("git-heddle-merge-").tempdir().map_err(|source| GitError::Io {
+        action: "create a temporary folder in",
+        path: std::env::temp_dir(),
+        source,
+    })
+}
+
+impl Repo {
+    /// Has `command` write its objects to the folder `scratch` and read the repository's.
+    pub(in crate::git) fn write_objects_to(&self, command: &mut Command, scratch: &Path) {
+        command
+            .env("GIT_OBJECT_DIRECTORY", scratch)
+            .env("GIT_ALTERNATE_OBJECT_DIRECTORIES", alternate(&self.common_dir().join("objects")));
     }
 }
 

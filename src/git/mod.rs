@@ -5,6 +5,7 @@
 //! on the user's configuration (filters, hooks, signing, merging) is done by the user's own
 //! git, started by [`program`].
 
+pub mod audit;
 pub mod commit;
 pub mod config;
 pub mod diff;
@@ -19,9 +20,11 @@ pub mod merge;
 pub mod moving;
 pub mod program;
 pub mod refs;
+pub mod remote;
 pub mod repo;
 pub mod stage;
 pub mod target;
+pub mod trailers;
 pub mod worktree;
 
 pub use error::GitError;

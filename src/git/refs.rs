@@ -94,6 +94,27 @@ impl Repo {
         Ok(found)
     }
 
+    /// The names of the files of refs below `prefix`, whatever they hold.
+    pub(in crate::git) fn loose_names(&self, prefix: &str) -> Vec<String> {
+        let mut names = Vec::new();
+        let mut folders = vec![prefix.trim_end_matches('/').to_owned()];
+        while let Some(folder) = folders.pop() {
+            let Ok(entries) = fs::read_dir(self.common_dir().join(&folder)) else { continue };
+            for entry in entries.flatten() {
+                let (Ok(kind), Ok(name)) = (entry.file_type(), entry.file_name().into_string()) else {
+                    continue;
+                };
+                let name = format!("{folder}/{name}");
+                match kind.is_dir() {
+                    true => folders.push(name),
+                    false if name.ends_with(".lock") => {}
+                    false => names.push(name),
+                }
+            }
+        }
+        names
+    }
+
     /// Takes Git's own lock on the ref `name`, waiting at most `timeout` for another
     /// holder, and checks that it can exist.
     ///

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::acting::lock_owned;
+use super::publish::fetched_tip;
 use super::worktrees::{self, Provided};
 use crate::context::Context;
 use crate::error::{Conflict, ConflictKind, ConflictOwner, Error};
@@ -32,6 +33,8 @@ use crate::thread::{LockedThread, ThreadRecord};
 
 /// How often a waiter looks whether the owner has died without a word.
 const LOOK: Duration = Duration::from_millis(500);
+/// How many commits of a thread that comes from elsewhere are asked for its last generation.
+const TAKEN_UP: usize = 10_000;
 
 /// What is asked for.
 #[derive(Debug, Clone)]
@@ -40,7 +43,7 @@ pub struct Request {
     pub thread: ThreadName,
     /// The revision to start from; `None` is `HEAD`.
     pub anchor: Option<String>,
-    /// Take the thread as it is, if it exists.
+    /// Take the thread as it is, if it exists here or was fetched.
     pub resume: bool,
     /// What the agent sets out to do.
     pub task: Option<String>,
@@ -104,7 +107,10 @@ pub fn reserve(context: &Context<'_>, request: &Request) -> Result<Reserved, Err
     let reserved = claim(context, request, &lock_here(context))?;
     let provided = worktrees::provide(context, &reserved.session, &holder, asked.as_deref(), request.resume);
     match provided {
-        Ok(Provided { session, warnings }) => Ok(Reserved { session, warnings, ..reserved }),
+        Ok(Provided { session, warnings }) => {
+            let warnings = reserved.warnings.into_iter().chain(warnings).collect();
+            Ok(Reserved { session, warnings, ..reserved })
+        }
         Err(error) => {
             // One that was found by its request token is in somebody's hands.
             if reserved.new {
@@ -131,7 +137,7 @@ fn claim(context: &Context<'_>, request: &Request, holder: &Holder) -> Result<Re
         });
     }
     refuse_case_twin(context, &request.thread)?;
-    let anchor = resolve_anchor(context, request)?;
+    let (anchor, from) = resolve_anchor(context, request)?;
     let started = Instant::now();
     // Watched before the first look, so that no change falls between look and wait.
     let watch = request.wait.map(|_| watch(context)).transpose()?;
@@ -140,7 +146,13 @@ fn claim(context: &Context<'_>, request: &Request, holder: &Holder) -> Result<Re
     loop {
         let conflict = match attempt(context, request, holder, anchor.as_ref()) {
             Err(Error::Conflict(conflict)) if conflict.kind == ConflictKind::LiveOwner => conflict,
-            other => return other,
+            other => {
+                return other.map(|mut reserved| {
+                    let news = |remote| format!("the thread starts as it was fetched from '{remote}'");
+                    reserved.warnings.extend(from.filter(|_| reserved.created).map(news));
+                    reserved
+                });
+            }
         };
         // However long it took, the answer is the first refusal.
         let refusal = first.take().unwrap_or(conflict);
@@ -236,12 +248,23 @@ fn holder(context: &Context<'_>, hold: Hold) -> Result<Holder, Error> {
     }
 }
 
-/// The commit asked for; `None` is "the thread as it is".
-fn resolve_anchor(context: &Context<'_>, request: &Request) -> Result<Option<Resolved>, Error> {
-    if request.resume && context.repo.read_ref(&request.thread.tip_ref())?.is_some() {
-        return Ok(None);
+/// The commit asked for, and the remote that it was fetched from; `None` is "the thread as it
+/// is".
+fn resolve_anchor(
+    context: &Context<'_>,
+    request: &Request,
+) -> Result<(Option<Resolved>, Option<String>), Error> {
+    if request.resume {
+        if context.repo.read_ref(&request.thread.tip_ref())?.is_some() {
+            return Ok((None, None));
+        }
+        if request.anchor.is_none()
+            && let Some((remote, tip)) = fetched_tip(context, &request.thread)?
+        {
+            return Ok((Some(context.repo.resolve(tip.as_str())?), Some(remote)));
+        }
     }
-    Ok(Some(context.repo.resolve(request.anchor.as_deref().unwrap_or("HEAD"))?))
+    Ok((Some(context.repo.resolve(request.anchor.as_deref().unwrap_or("HEAD"))?), None))
 }
 
 /// One try, under the lock.
@@ -341,7 +364,12 @@ fn make_session(
         // The record was lost, or the thread came from elsewhere: its commits still tell
         // which generations were used.
         (None, Some(commit)) => context.repo.generation_in_trailers(commit)?,
-        (None, None) => None,
+        // It is made here; a thread of that name may have been elsewhere, or of another name.
+        (None, None) if request.resume => {
+            let named = context.repo.generation_on(&anchor.commit, thread.name(), TAKEN_UP)?;
+            named.max(context.repo.generation_in_trailers(&anchor.commit)?)
+        }
+        (None, None) => context.repo.generation_on(&anchor.commit, thread.name(), 1)?,
     };
     let session_id = context.new_session_id().map_err(Error::Randomness)?;
     let token = Token::generate(context.platform).map_err(Error::Randomness)?;

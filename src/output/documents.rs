@@ -12,6 +12,8 @@
 //! only where it is not UTF-8.
 
 pub mod hooks;
+pub mod traffic;
+pub mod verification;
 
 use std::collections::BTreeMap;
 
@@ -524,18 +526,21 @@ pub const DOCUMENTS: &[Document] = &[
     Document { name: "dropped", schema: schema_of::<Dropped> },
     Document { name: "error", schema: schema_of::<Failure> },
     Document { name: "event", schema: schema_of::<Event> },
+    Document { name: "fetched", schema: schema_of::<traffic::Fetched> },
     Document { name: "gc", schema: schema_of::<Gc> },
     Document { name: "hooks", schema: schema_of::<hooks::Hooks> },
     Document { name: "hooks-status", schema: schema_of::<hooks::HooksStatus> },
     Document { name: "land", schema: schema_of::<Land> },
     Document { name: "not-started", schema: schema_of::<NotStarted> },
     Document { name: "promoted", schema: schema_of::<Promoted> },
+    Document { name: "published", schema: schema_of::<traffic::Published> },
     Document { name: "ready", schema: schema_of::<Ready> },
     Document { name: "renamed", schema: schema_of::<rename::Renamed> },
     Document { name: "session", schema: schema_of::<Session> },
     Document { name: "session-list", schema: schema_of::<Vec<Session>> },
     Document { name: "thread", schema: schema_of::<ThreadDetail> },
     Document { name: "thread-list", schema: schema_of::<Vec<ThreadRow>> },
+    Document { name: "verification", schema: schema_of::<verification::Verification> },
 ];
 
 /// The schema of `T` as it is printed: a field that is always there is required, also where

@@ -35,8 +35,9 @@ pub fn kind(error: &Error) -> FailureKind {
             ConflictKind::LiveOwner => FailureKind::LiveOwner,
             ConflictKind::AnchorDrift => FailureKind::AnchorDrift,
         },
-        Error::Drift { .. } => FailureKind::AnchorDrift,
+        Error::Drift { .. } | Error::Unknown { .. } => FailureKind::AnchorDrift,
         Error::WorktreeBusy { .. } | Error::Owned { .. } => FailureKind::LiveOwner,
+        Error::CannotTell { .. } => FailureKind::NotUsable,
         Error::Refused { .. } | Error::Check(_) | Error::Randomness(_) | Error::Output(_) => {
             FailureKind::Failed
         }
@@ -66,6 +67,7 @@ pub fn hint(error: &Error) -> Option<String> {
         Error::Drift { .. } => {
             "bring the worktree to the thread's tip: git checkout --detach refs/heddle/threads/<thread>"
         }
+        Error::Unknown { .. } => "git heddle fetch gets it; merge it, or overwrite it with --force",
         Error::Owned { .. } => {
             "give --session to act for it; --force ends its session as abandoned, and keeps its work"
         }
@@ -93,7 +95,7 @@ pub fn hint(error: &Error) -> Option<String> {
         Error::Store(StoreError::Newer { .. }) => "upgrade git-heddle",
         Error::Store(StoreError::Io { .. }) => return None,
         Error::Git(error) => return git_hint(error).map(str::to_owned),
-        Error::Refused { hint, .. } => return hint.clone(),
+        Error::Refused { hint, .. } | Error::CannotTell { hint, .. } => return hint.clone(),
         Error::Name(NameError::Thread { .. }) => "a thread is named like a branch: fix/login",
         Error::Name(NameError::Session { .. }) => "session ids are what reserve prints as session_id",
         Error::Name(_) | Error::Usage { .. } | Error::Check(_) | Error::Randomness(_) | Error::Output(_) => {

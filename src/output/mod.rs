@@ -14,10 +14,13 @@ pub mod failure;
 pub mod grid;
 pub mod hints;
 pub mod present;
+pub mod progress;
 pub mod text;
 pub mod text_hooks;
 pub mod text_rename;
 pub mod text_threads;
+pub mod text_traffic;
+pub mod text_verification;
 
 /// What the command line says about the output.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -2,6 +2,8 @@
 
 pub mod hooks;
 pub mod rename;
+pub mod traffic;
+pub mod verification;
 
 use std::path::Path;
 

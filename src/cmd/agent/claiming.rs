@@ -19,10 +19,11 @@ pub struct Claiming {
     /// The thread to claim; it is made if it does not exist
     #[arg(long, value_name = "THREAD")]
     pub thread: String,
-    /// The commit to start from
-    #[arg(long, value_name = "REV", default_value = "HEAD")]
-    pub anchor: String,
-    /// Take the thread as it is, wherever its tip stands
+    /// The commit to start from [default: HEAD]
+    #[arg(long, value_name = "REV")]
+    pub anchor: Option<String>,
+    /// Take the thread as it is, wherever its tip stands; one that is not here, as it was
+    /// fetched
     #[arg(long)]
     pub resume: bool,
     /// What the agent sets out to do, for people and other agents to read
@@ -73,7 +74,7 @@ impl Claiming {
     pub fn request(&self, hold: Hold, request_token: Option<Token>) -> Result<Request, Error> {
         Ok(Request {
             thread: ThreadName::parse(&self.thread)?,
-            anchor: Some(self.anchor.clone()),
+            anchor: self.anchor.clone(),
             resume: self.resume,
             task: self.task.clone(),
             hold,

@@ -1,0 +1,202 @@
+//! Trailers as Git reads them, and what those of heddle claim.
+//!
+//! What capture writes is read strictly here: a reader that goes by the last of two equal
+//! trailers, or by their spelling, can be told one thing while another reader is told
+//! another. Whether a claim is *true* no message can say.
+
+use super::merge::oid;
+use super::{GitError, Repo};
+use crate::names::{CommitId, Generation, SessionId, ThreadName};
+
+/// Which thread, sessions and generation a commit names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stamp {
+    /// The thread.
+    pub thread: ThreadName,
+    /// The session; a commit that landed a thread names all that made it, or none.
+    pub sessions: Vec<SessionId>,
+    /// The generation; there is one if there is a session.
+    pub generation: Option<Generation>,
+}
+
+/// The trailers of a message, in order, as token and value: those of its last paragraph,
+/// unless that is its first too. A line that begins with a space goes on with the one above.
+#[must_use]
+pub fn trailers(message: &str) -> Vec<(&str, String)> {
+    let message = message.trim_end();
+    let Some(at) = message.rfind("\n\n") else { return Vec::new() };
+    let mut found: Vec<(&str, String)> = Vec::new();
+    for line in message[at + 2..].lines() {
+        if line.starts_with([' ', '\t']) {
+            if let Some((_, value)) = found.last_mut() {
+                value.push(' ');
+                value.push_str(line.trim());
+            }
+        } else if let Some((token, value)) = line.split_once(':') {
+            let token = token.trim_end();
+            if !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+                found.push((token, value.trim().to_owned()));
+            }
+        }
+    }
+    found
+}
+
+/// What a message claims; `None` if it claims nothing.
+///
+/// # Errors
+/// What is wrong with the claim, in words that go on from "its message".
+pub fn stamp(message: &str) -> Result<Option<Stamp>, Vec<String>> {
+    // Most of the commits in the world: not worth a look at each line.
+    if !message.contains("eddle-") && !message.to_ascii_lowercase().contains("heddle-") {
+        return Ok(None);
+    }
+    let found = trailers(message);
+    let values = |wanted: &str| -> Vec<&str> {
+        let of = found.iter().filter(|(token, _)| token.eq_ignore_ascii_case(wanted));
+        of.map(|(_, value)| value.as_str()).collect()
+    };
+    let mut faults = Vec::new();
+    let mut one = |token: &str| -> Option<String> {
+        match values(token).as_slice() {
+            [] => None,
+            [value] => Some((*value).to_owned()),
+            several => {
+                faults.push(format!("has {} {token} trailers", several.len()));
+                Some(several[0].to_owned())
+            }
+        }
+    };
+    let (thread, generation) = (one("Heddle-Thread"), one("Heddle-Generation"));
+    let (agent, confidence) = (one("Heddle-Agent"), one("Heddle-Confidence"));
+    let given = values("Heddle-Session");
+    let anything = [&thread, &generation, &agent, &confidence].iter().any(|value| value.is_some());
+    if !anything && given.is_empty() {
+        return Ok(None);
+    }
+    let mut sessions = Vec::new();
+    for value in given {
+        match SessionId::parse(value) {
+            Ok(session) if sessions.contains(&session) => {
+                faults.push(format!("names session '{session}' twice"));
+            }
+            Ok(session) => sessions.push(session),
+            Err(_) => faults.push(format!("has a Heddle-Session trailer that is no session's id: {value:?}")),
+        }
+    }
+    let number = generation.as_ref().map(|text| {
+        // Rust would take "+1" and "01"; nothing of ours writes them.
+        let number = text.parse().ok().filter(|number: &u64| number.to_string() == *text);
+        number.and_then(|number| Generation::new(number).ok())
+    });
+    if number == Some(None) {
+        let text = generation.unwrap_or_default();
+        faults.push(format!("has a Heddle-Generation trailer that is no generation: {text:?}"));
+    }
+    if confidence.is_some_and(|text| !text.parse().is_ok_and(|number: f64| (0.0..=1.0).contains(&number))) {
+        faults.push("has a Heddle-Confidence trailer that is no number from 0 to 1".to_owned());
+    }
+    if sessions.is_empty() && number.is_some() {
+        faults.push("has a Heddle-Generation trailer and no Heddle-Session".to_owned());
+    }
+    if !sessions.is_empty() && number.is_none() {
+        faults.push("has a Heddle-Session trailer and no Heddle-Generation".to_owned());
+    }
+    let thread = match thread.as_deref().map(ThreadName::parse) {
+        Some(Ok(thread)) => Some(thread),
+        Some(Err(_)) => {
+            faults.push("has a Heddle-Thread trailer that is no thread's name".to_owned());
+            None
+        }
+        None => {
+            faults.push("has trailers of heddle and no Heddle-Thread".to_owned());
+            None
+        }
+    };
+    match thread {
+        Some(thread) if faults.is_empty() => {
+            Ok(Some(Stamp { thread, sessions, generation: number.flatten() }))
+        }
+        _ => Err(faults),
+    }
+}
+
+impl Repo {
+    /// The highest generation of `thread` that is named by `tip` and the commits below it, the
+    /// newest `depth` of them.
+    ///
+    /// # Errors
+    /// [`GitError::Library`] if a commit is missing.
+    pub fn generation_on(
+        &self,
+        tip: &CommitId,
+        thread: &ThreadName,
+        depth: usize,
+    ) -> Result<Option<Generation>, GitError> {
+        let mut walk = self.raw().revwalk()?;
+        walk.push(oid(tip)?)?;
+        let mut highest = None;
+        for id in walk.take(depth) {
+            let commit = self.raw().find_commit(id?)?;
+            let claim = stamp(&String::from_utf8_lossy(commit.message_bytes()));
+            if let Some(claim) = claim.ok().flatten().filter(|claim| claim.thread == *thread) {
+                highest = highest.max(claim.generation);
+            }
+        }
+        Ok(highest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "Heddle-Thread: a/b\nHeddle-Session: agent-1\nHeddle-Generation: 2\n";
+
+    #[test]
+    fn what_capture_writes_is_read() {
+        let stamp = stamp(&format!("Subject\n\nBody: x\n\n{GOOD}")).expect("good").expect("a claim");
+        assert_eq!((stamp.thread.as_str(), stamp.sessions[0].as_str()), ("a/b", "agent-1"));
+        assert_eq!(stamp.generation.map(Generation::get), Some(2));
+    }
+
+    #[test]
+    fn text_is_no_claim() {
+        for message in
+            ["Subject\n", "Heddle-Thread: a\n", "S\n\nHeddle-Thread: a is how it is said\n\nBody\n"]
+        {
+            assert_eq!(stamp(message), Ok(None), "{message}");
+        }
+    }
+
+    #[test]
+    fn two_readers_cannot_be_told_two_things() {
+        for (more, fault) in [
+            ("heddle-thread: c\n", "2 Heddle-Thread"),
+            ("Heddle-Generation:3\n", "2 Heddle-Generation"),
+            ("Heddle-Session: agent-1\n", "twice"),
+            ("  and more\n", "no generation"),
+            ("Heddle-Confidence: 7\n", "Confidence"),
+        ] {
+            let faults = stamp(&format!("S\n\n{GOOD}{more}")).expect_err(more);
+            assert!(faults.iter().any(|found| found.contains(fault)), "{more}: {faults:?}");
+        }
+        for alone in
+            ["Heddle-Session: agent-1", "Heddle-Generation: 1", "Heddle-Agent: x", "Heddle-Thread: a..b"]
+        {
+            assert!(stamp(&format!("S\n\n{alone}\n")).is_err(), "{alone}");
+        }
+        for number in ["0", "-1", "+1", "01", "1.0", "x", ""] {
+            let message = format!("S\n\nHeddle-Thread: a\nHeddle-Session: s\nHeddle-Generation: {number}\n");
+            assert!(stamp(&message).is_err(), "{number}");
+        }
+    }
+
+    #[test]
+    fn a_landing_names_all_who_made_what_landed() {
+        let landed =
+            stamp("Land\n\nHeddle-Thread: a\nHeddle-Session: s\nHeddle-Session: t\nHeddle-Generation: 2\n");
+        assert_eq!(landed.expect("good").expect("a claim").sessions.len(), 2);
+        assert_eq!(stamp("Land\n\nHeddle-Thread: a\n").expect("good").expect("a claim").generation, None);
+    }
+}
