@@ -19,6 +19,16 @@ pub enum Enforcement {
     Off,
 }
 
+/// `heddle.pushUnready`: what a push of a target branch with commits of a thread that is not
+/// marked ready comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unready {
+    /// `warn`, the default.
+    Warn,
+    /// `refuse`.
+    Refuse,
+}
+
 /// The settings, each with its key and default.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -54,6 +64,8 @@ pub struct Settings {
     pub worktree_setup: Vec<String>,
     /// `heddle.hooks`: whether hooks refuse; they do, and pass what they cannot judge.
     pub hooks: Enforcement,
+    /// `heddle.pushUnready`: whether a push of what is not ready is refused; it warns.
+    pub push_unready: Unready,
 }
 
 impl Settings {
@@ -86,6 +98,7 @@ impl Settings {
             worktree_link: all(config, "heddle.worktreeLink")?,
             worktree_setup: all(config, "heddle.worktreeSetup")?,
             hooks: enforcement(config)?,
+            push_unready: unready(config)?,
         })
     }
 }
@@ -99,6 +112,18 @@ fn enforcement(config: &Config) -> Result<Enforcement, GitError> {
             "warn" => Ok(Enforcement::Warn),
             "off" => Ok(Enforcement::Off),
             _ => Err(value.bad(KEY, "'enforce', 'warn' or 'off' is expected")),
+        },
+    }
+}
+
+fn unready(config: &Config) -> Result<Unready, GitError> {
+    const KEY: &str = "heddle.pushUnready";
+    match config.get(KEY)? {
+        None => Ok(Unready::Warn),
+        Some(value) => match value.text.as_str() {
+            "warn" => Ok(Unready::Warn),
+            "refuse" => Ok(Unready::Refuse),
+            _ => Err(value.bad(KEY, "'warn' or 'refuse' is expected")),
         },
     }
 }

@@ -44,7 +44,7 @@ fn the_definition_is_sound() {
 
 #[test]
 fn the_last_of_a_repeated_option_wins() {
-    assert_eq!(reserve(&["--anchor", "a", "--anchor=b"]).claiming.anchor, "b");
+    assert_eq!(reserve(&["--anchor", "a", "--anchor=b"]).claiming.anchor.as_deref(), Some("b"));
     assert_eq!(reserve(&["--thread", "u"]).claiming.thread, "u");
     assert!(!reserve(&["--resume", "--no-resume"]).claiming.resume);
     assert!(reserve(&["--no-resume", "--resume"]).claiming.resume);

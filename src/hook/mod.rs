@@ -20,6 +20,8 @@ pub mod install;
 mod landing;
 mod post_rewrite;
 mod pre_commit;
+mod pre_push;
+mod pre_receive;
 mod reference_transaction;
 pub mod script;
 pub mod status;
@@ -29,7 +31,7 @@ use std::ffi::OsString;
 
 use crate::context::Context;
 use crate::error::Error;
-use crate::names::ThreadName;
+use crate::names::{CommitId, ThreadName};
 use crate::ops::acting::Claim;
 use crate::settings::Enforcement;
 
@@ -42,11 +44,16 @@ pub enum Event {
     PreCommit,
     /// Commits were replaced by others: `commit --amend` or a finished rebase.
     PostRewrite,
+    /// Refs are about to be pushed.
+    PrePush,
+    /// On a server: refs are about to be taken from a push.
+    PreReceive,
 }
 
 impl Event {
     /// Every event.
-    pub const ALL: [Self; 3] = [Self::ReferenceTransaction, Self::PreCommit, Self::PostRewrite];
+    pub const ALL: [Self; 5] =
+        [Self::ReferenceTransaction, Self::PreCommit, Self::PostRewrite, Self::PrePush, Self::PreReceive];
 
     /// Git's name of the hook.
     #[must_use]
@@ -55,6 +62,8 @@ impl Event {
             Self::ReferenceTransaction => "reference-transaction",
             Self::PreCommit => "pre-commit",
             Self::PostRewrite => "post-rewrite",
+            Self::PrePush => "pre-push",
+            Self::PreReceive => "pre-receive",
         }
     }
 
@@ -65,6 +74,8 @@ impl Event {
             Self::ReferenceTransaction => include_str!("../../hooks/reference-transaction"),
             Self::PreCommit => include_str!("../../hooks/pre-commit"),
             Self::PostRewrite => include_str!("../../hooks/post-rewrite"),
+            Self::PrePush => include_str!("../../hooks/pre-push"),
+            Self::PreReceive => include_str!("../../hooks/pre-receive"),
         }
     }
 
@@ -72,7 +83,8 @@ impl Event {
     #[must_use]
     pub const fn side(self) -> Side {
         match self {
-            Self::ReferenceTransaction | Self::PreCommit | Self::PostRewrite => Side::Client,
+            Self::ReferenceTransaction | Self::PreCommit | Self::PostRewrite | Self::PrePush => Side::Client,
+            Self::PreReceive => Side::Server,
         }
     }
 
@@ -86,7 +98,7 @@ impl Event {
     #[must_use]
     pub const fn reads_stdin(self) -> bool {
         match self {
-            Self::ReferenceTransaction | Self::PostRewrite => true,
+            Self::ReferenceTransaction | Self::PostRewrite | Self::PrePush | Self::PreReceive => true,
             Self::PreCommit => false,
         }
     }
@@ -189,5 +201,12 @@ fn decide(event: Event, call: &Call<'_>, context: &Context<'_>) -> Result<Verdic
         Event::ReferenceTransaction => reference_transaction::decide(call, context),
         Event::PreCommit => pre_commit::decide(call, context),
         Event::PostRewrite => post_rewrite::decide(call, context),
+        Event::PrePush => pre_push::decide(call, context),
+        Event::PreReceive => pre_receive::decide(call, context),
     }
+}
+
+/// A commit of Git's protocols, in which zeros stand for none.
+fn commit(text: &str) -> Option<CommitId> {
+    CommitId::parse(text).ok().filter(|_| text.bytes().any(|byte| byte != b'0'))
 }

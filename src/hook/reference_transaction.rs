@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use super::bound::{acting, refuse_lost};
 use super::landing;
-use super::{Call, Verdict};
+use super::{Call, Verdict, commit};
 use crate::context::Context;
 use crate::error::Error;
 use crate::names::{CommitId, READY, THREADS, ThreadName};
@@ -52,11 +52,6 @@ impl<'a> Update<'a> {
     fn new_commit(&self) -> Option<CommitId> {
         commit(self.new)
     }
-}
-
-/// A commit of the protocol, in which zeros stand for none.
-fn commit(text: &str) -> Option<CommitId> {
-    CommitId::parse(text).ok().filter(|_| text.bytes().any(|byte| byte != b'0'))
 }
 
 /// Decides. The first argument is the state; what follows are lines that the shim has read

@@ -1,9 +1,13 @@
 //! A Git server on the loopback interface: `git daemon`, with a bare repository to push to.
 
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::time::Duration;
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 
 use super::support::Sandbox;
 
@@ -31,7 +35,8 @@ impl Server {
             let args = ["daemon", "--listen=127.0.0.1", &format!("--port={port}"), "--export-all"];
             let mut command = sandbox.program("git", &root, &args);
             command.args(["--reuseaddr", "--enable=receive-pack", "--base-path=."]).arg(".");
-            command.stdout(Stdio::null()).stderr(Stdio::null());
+            // `git` starts the daemon as its child: they end together.
+            command.stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
             let mut daemon = command.spawn().expect("git daemon");
             while daemon.try_wait().expect("daemon").is_none() {
                 if TcpStream::connect(("127.0.0.1", port)).is_ok() {
@@ -46,7 +51,8 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.daemon.kill();
+        let group = Pid::from_raw(self.daemon.id().cast_signed());
+        let _ = killpg(group, Signal::SIGKILL);
         let _ = self.daemon.wait();
     }
 }

@@ -30,10 +30,9 @@ pub struct Lineage {
 }
 
 impl Lineage {
-    /// The lineage of a thread that had reached `generation` at `commit`.
-    #[must_use]
-    pub fn after(commit: CommitId, generation: Generation) -> Self {
-        Self { high: HashMap::from([(commit, generation)]), ..Self::default() }
+    /// At `commit`, which is not followed itself, the thread had reached `generation`.
+    pub fn had_reached(&mut self, commit: CommitId, generation: Generation) {
+        self.high.insert(commit, generation);
     }
 
     /// The highest generation that was named.
@@ -84,15 +83,20 @@ impl Lineage {
     }
 }
 
-/// Holds what `commits`, parents first, say of themselves against each other.
+/// Holds what `commits`, parents first, say of themselves against each other; `begins` is what
+/// is known of the thread before them.
 pub(super) fn check(
     candidate: &Candidate,
     commits: &[&StoredCommit],
+    begins: Option<Lineage>,
     request: &Request,
     names: &mut dyn Names,
     subject: &mut Subject,
 ) {
     let mut lineages: HashMap<ThreadName, Lineage> = HashMap::new();
+    if let (Some(own), Some(begins)) = (&candidate.thread, begins) {
+        lineages.insert(own.clone(), begins);
+    }
     for commit in commits {
         let mut about = |check: Check, message: String, hint| {
             let message = format!("commit {}: {message}", commit.id.short());

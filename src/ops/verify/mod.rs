@@ -17,7 +17,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use self::lineage::Names;
+use self::lineage::{Lineage, Names};
 use self::subjects::{Candidate, Kind, Shelf};
 use crate::context::Context;
 use crate::error::Error;
@@ -207,7 +207,8 @@ pub fn verify(context: &Context<'_>, request: &Request, progress: &dyn Fn(Step))
                 check_complete(context, subject, tip, edge.first().copied().unwrap_or(base), damage)?;
             }
             check_forms(&commits, subject);
-            lineage::check(candidate, &commits, request, &mut members, subject);
+            let begins = begins(context, candidate, &edge)?;
+            lineage::check(candidate, &commits, begins, request, &mut members, subject);
             if !commits.is_empty() && edge.is_empty() {
                 subject.find(Finding::of(Check::Merge, "it shares no history with the base"));
             }
@@ -370,6 +371,22 @@ fn check_complete(
         subject.lack(Finding::of(Check::Tip, message), damage);
     }
     Ok(())
+}
+
+/// What the base's side tells of the thread: where it had landed, how far it had got.
+fn begins(
+    context: &Context<'_>,
+    candidate: &Candidate,
+    edge: &[&CommitId],
+) -> Result<Option<Lineage>, Error> {
+    let Some(thread) = &candidate.thread else { return Ok(None) };
+    let mut begins = Lineage::default();
+    for commit in edge {
+        if let Some(generation) = context.repo.generation_on(commit, thread, 1)? {
+            begins.had_reached((*commit).clone(), generation);
+        }
+    }
+    Ok(Some(begins))
 }
 
 fn check_forms(commits: &[&StoredCommit], subject: &mut Subject) {

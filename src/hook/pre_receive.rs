@@ -1,0 +1,240 @@
+//! `pre-receive`: what a server demands of threads that are pushed to it.
+//!
+//! A server has refs and nothing else: no sessions, no records, no idea who pushes. What it
+//! can see is form. After a push
+//! - no thread has a lower generation than before;
+//! - nothing of a thread was replaced within one generation, unless the push says exactly what
+//!   it replaces;
+//! - a ready mark is at its thread's tip;
+//! - a thread that went had landed.
+//!
+//! Whether whoever pushes is who the trailers name is for the server's own access rules and
+//! for signatures.
+//!
+//! # Leases
+//! `--force-with-lease` is checked by the pushing side against what the server advertised,
+//! and the server is not told of it: on the wire it is a push like any other, and every push
+//! is taken only if the ref still is what that side saw. So it cannot be required as such. What
+//! can be is that the value to be replaced is named, as a push option,
+//! `heddle-lease=<ref>:<old>`, which `git heddle publish` does. A server takes push options
+//! where `receive.advertisePushOptions` is set.
+//!
+//! # Quarantine
+//! The pushed objects lie in a quarantine that Git throws away if this hook refuses. They are
+//! seen by way of the environment that Git gives the hook, and nothing is written.
+//!
+//! What cannot be judged is refused, whatever `heddle.hooks` says of clones: nobody would read
+//! the warning.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Call, Verdict};
+use crate::context::Context;
+use crate::error::Error;
+use crate::git::audit::Presence;
+use crate::git::remote::LEASE_OPTION;
+use crate::git::trailers::stamp;
+use crate::names::{CommitId, Generation, READY, THREADS, ThreadName};
+use crate::ops::verify::lineage::Lineage;
+
+/// How many commits are asked for a thread's last generation, should those on top be people's.
+const DEPTH: usize = 10_000;
+
+/// What a ref was and is to be; `None` is that it does not exist.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Update {
+    old: Option<CommitId>,
+    new: Option<CommitId>,
+}
+
+/// A refusal: why, and what to do.
+type Fault = (String, &'static str);
+
+/// Decides about a whole push.
+///
+/// # Errors
+/// None but for refs that cannot be listed.
+pub(super) fn decide(call: &Call<'_>, context: &Context<'_>) -> Result<Verdict, Error> {
+    let text = String::from_utf8_lossy(call.stdin);
+    let mut updates = BTreeMap::new();
+    for line in text.lines() {
+        let mut fields = line.splitn(3, ' ');
+        if let (Some(old), Some(new), Some(name)) = (fields.next(), fields.next(), fields.next()) {
+            updates.insert(name, Update { old: super::commit(old), new: super::commit(new) });
+        }
+    }
+    let ours =
+        |name: &&str| name.strip_prefix(THREADS).or_else(|| name.strip_prefix(READY)).map(str::to_owned);
+    let threads: BTreeSet<String> = updates.keys().filter_map(ours).collect();
+    let mut branches = None;
+    for name in threads {
+        let thread = match ThreadName::parse(&name) {
+            Ok(thread) => thread,
+            Err(error) => return Ok(Verdict::refuse(error.to_string(), "no thread has that name")),
+        };
+        let branches = match &branches {
+            Some(branches) => branches,
+            None => branches.insert(branches_after(context, &updates)?),
+        };
+        match judge(context, &thread, &updates, branches) {
+            Ok(None) => {}
+            Ok(Some((message, hint))) => return Ok(Verdict::refuse(message, hint)),
+            Err(error) => {
+                let message = format!("thread '{thread}' cannot be judged: {error}");
+                return Ok(Verdict::refuse(message, "ask whoever keeps the server"));
+            }
+        }
+    }
+    Ok(Verdict::PASS)
+}
+
+/// Where the branches are once the push is done.
+fn branches_after(context: &Context<'_>, updates: &BTreeMap<&str, Update>) -> Result<Vec<CommitId>, Error> {
+    let mut branches: BTreeMap<String, CommitId> =
+        context.repo.list_refs("refs/heads/")?.into_iter().collect();
+    for (name, update) in updates.iter().filter(|(name, _)| name.starts_with("refs/heads/")) {
+        match &update.new {
+            Some(new) => branches.insert((*name).to_owned(), new.clone()),
+            None => branches.remove(*name),
+        };
+    }
+    Ok(branches.into_values().collect())
+}
+
+fn judge(
+    context: &Context<'_>,
+    thread: &ThreadName,
+    updates: &BTreeMap<&str, Update>,
+    branches: &[CommitId],
+) -> Result<Option<Fault>, Error> {
+    let update = |name: &str| -> Result<Update, Error> {
+        match updates.get(name) {
+            Some(update) => Ok(update.clone()),
+            None => {
+                let at = context.repo.read_ref(name)?;
+                Ok(Update { old: at.clone(), new: at })
+            }
+        }
+    };
+    let (tip, mark) = (update(&thread.tip_ref())?, update(&thread.ready_ref())?);
+    if mark.new.is_some() && mark.new != tip.new {
+        return Ok(Some((
+            format!("the ready mark of thread '{thread}' would not be at its tip"),
+            "push thread and mark together, or delete the mark: git heddle publish does",
+        )));
+    }
+    match (&tip.old, &tip.new) {
+        (old, new) if old == new => Ok(None),
+        (Some(old), None) => judge_removal(context, thread, old, branches),
+        (old, Some(new)) => judge_move(context, thread, old.as_ref(), new, branches),
+        (None, None) => Ok(None),
+    }
+}
+
+/// A thread may go once its commits are on a branch: with its ref goes all that a server
+/// knows of it, its last generation included.
+fn judge_removal(
+    context: &Context<'_>,
+    thread: &ThreadName,
+    old: &CommitId,
+    branches: &[CommitId],
+) -> Result<Option<Fault>, Error> {
+    let bases: Vec<&CommitId> = branches.iter().collect();
+    let only_there = context.repo.history(&[old], &bases, &mut |_| {})?;
+    Ok(only_there.get(old).is_some().then(|| {
+        (
+            format!("thread '{thread}' has commits that no branch has"),
+            "land it first; whoever keeps the server can delete the ref there",
+        )
+    }))
+}
+
+fn judge_move(
+    context: &Context<'_>,
+    thread: &ThreadName,
+    old: Option<&CommitId>,
+    new: &CommitId,
+    branches: &[CommitId],
+) -> Result<Option<Fault>, Error> {
+    let repo = context.repo;
+    if repo.presence(new) != Presence::Commit {
+        return Ok(Some((
+            format!("thread '{thread}' would not be at a commit"),
+            "a thread's tip is a commit",
+        )));
+    }
+    let before = match old {
+        Some(old) => repo.generation_on(old, thread, DEPTH)?,
+        None => None,
+    };
+    if let Some(old) = old
+        && !repo.contains(new, old)?
+        && let Some(fault) = judge_rewrite(context, thread, old, before, new)?
+    {
+        return Ok(Some(fault));
+    }
+    let bases: Vec<&CommitId> = branches.iter().chain(old).collect();
+    let history = repo.history(&[new], &bases, &mut |_| {})?;
+    let (commits, edge) = history.from_tip(new);
+    let mut lineage = Lineage::default();
+    for below in edge {
+        // Where it goes on from what was there, be it by way of a branch that it landed on.
+        if let (Some(old), Some(before)) = (old, before)
+            && repo.contains(below, old)?
+        {
+            lineage.had_reached(below.clone(), before);
+        }
+    }
+    for commit in commits {
+        let about = |fault: &str| format!("thread '{thread}', commit {}: {fault}", commit.id.short());
+        if let Some(fault) = &commit.fault {
+            return Ok(Some((about(fault), "git fsck says more")));
+        }
+        let stamp = match stamp(&commit.message) {
+            Ok(stamp) => stamp.filter(|stamp| stamp.thread == *thread),
+            Err(faults) => {
+                let message = about(&format!("its message {}", faults.join(", and ")));
+                return Ok(Some((message, "git heddle verify finds all of these")));
+            }
+        };
+        if let Some((_, fault)) = lineage.follow(commit, stamp.as_ref()).into_iter().next() {
+            return Ok(Some((about(&fault), "whoever wrote it had lost the thread; reserve it again")));
+        }
+    }
+    Ok(None)
+}
+
+/// What is replaced is replaced by a later owner, or by one who says what it is.
+fn judge_rewrite(
+    context: &Context<'_>,
+    thread: &ThreadName,
+    old: &CommitId,
+    before: Option<Generation>,
+    new: &CommitId,
+) -> Result<Option<Fault>, Error> {
+    let after = context.repo.generation_on(new, thread, DEPTH)?;
+    if after < before {
+        let of = |generation: Option<Generation>| generation.map_or(0, Generation::get);
+        return Ok(Some((
+            format!("thread '{thread}' is at generation {}, and would be at {}", of(before), of(after)),
+            "a later owner has it: git heddle fetch",
+        )));
+    }
+    if after == before && !is_leased(&thread.tip_ref(), old) {
+        return Ok(Some((
+            format!("thread '{thread}' would lose commits of the same generation"),
+            "git heddle publish says what it replaces; by hand, with the value that is there now: \
+             git push --force-with-lease=<ref>:<old> -o heddle-lease=<ref>:<old>",
+        )));
+    }
+    Ok(None)
+}
+
+/// Whether the push says that it replaces exactly `old`.
+fn is_leased(name: &str, old: &CommitId) -> bool {
+    let count = std::env::var("GIT_PUSH_OPTION_COUNT").ok().and_then(|count| count.parse().ok()).unwrap_or(0);
+    let wanted = format!("{LEASE_OPTION}{name}:{old}");
+    (0..count).any(|number: usize| {
+        std::env::var(format!("GIT_PUSH_OPTION_{number}")).is_ok_and(|option| option == wanted)
+    })
+}
