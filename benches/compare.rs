@@ -1,6 +1,9 @@
 //! Compares heddle with the plain Git command that does the nearest thing, in the same run,
 //! on a release build: whole processes, in turn, the median of the ratios pair by pair.
 //!
+//! Where it is memory that counts, the process that does it is the only child of a third one,
+//! which is this program again, and tells what the system kept of its peak.
+//!
 //! `just bench` prints the table that `docs/performance.md` keeps. Criterion measures
 //! functions inside a process; what users wait for here is processes, so this is a plain
 //! program. `HEDDLE_BENCH_PAIRS` sets the number of pairs, 40 unless told; with the argument
@@ -82,6 +85,27 @@ fn timed(folder: &Path, program: &str, args: &[&str]) -> Duration {
 
 fn git(folder: &Path, args: &[&str]) {
     timed(folder, "git", args);
+}
+
+/// The first argument with which this program only starts another.
+const PEAK: &str = "--peak-of";
+
+/// The most memory that a command ever had, in KiB.
+fn peak(folder: &Path, program: &str, args: &[&str]) -> u64 {
+    let ourselves = std::env::current_exe().expect("this program");
+    let args = [&[PEAK, program], args].concat();
+    let output = command(folder, &ourselves.to_string_lossy(), &args).stdout(Stdio::piped()).output();
+    let output = output.expect("this program");
+    assert!(output.status.success(), "{program} {args:?}");
+    String::from_utf8_lossy(&output.stdout).trim().parse().expect("a number")
+}
+
+/// Is the process between: starts a program and prints its peak.
+fn print_peak(args: &[String]) {
+    let status = Command::new(&args[0]).args(&args[1..]).stdout(Stdio::null()).status().expect("program");
+    assert!(status.success(), "{args:?}");
+    let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_CHILDREN);
+    println!("{}", usage.expect("usage").max_rss());
 }
 
 fn repository(files: usize) -> tempfile::TempDir {
@@ -287,6 +311,10 @@ fn own(folder: &Path, count: usize) -> String {
 }
 
 fn main() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if args.first().is_some_and(|arg| arg == PEAK) {
+        return print_peak(&args[1..]);
+    }
     println!("| work | against | heddle | git | ratio | promised |");
     println!("|---|---|---|---|---|---|");
     if std::env::args().any(|arg| arg == "hooks") {
@@ -294,6 +322,18 @@ fn main() {
     }
     let small = repository(1);
     let path = small.path();
+
+    Row {
+        work: "start-up: `git-heddle --version`",
+        against: "`git --version`",
+        promised: 1.0,
+        pairs: measure(
+            |_| timed(path, HEDDLE, &["--version"]),
+            |_| timed(path, "git", &["--version"]),
+            pairs(),
+        ),
+    }
+    .print();
 
     let sync = ["-c", "core.fsync=all", "update-ref", "--create-reflog"];
     Row {
@@ -309,6 +349,16 @@ fn main() {
         ),
     }
     .print();
+
+    let update = |round: usize| peak(path, "git", &["update-ref", &format!("refs/heads/p{round}"), "HEAD"]);
+    let claim = |round: usize| peak(path, HEDDLE, &["agent", "reserve", "--thread", &format!("p{round}")]);
+    let mut peaks: Vec<(u64, u64)> = (0..9).map(|round| (claim(round), update(round))).collect();
+    peaks.sort_by_key(|(ours, theirs)| 1000 * ours / theirs);
+    let (ours, theirs) = peaks[peaks.len() / 2];
+    println!(
+        "| peak memory of `reserve` | `git update-ref` | {ours} KiB | {theirs} KiB | {:.2} × | 1.0 × |",
+        ours as f64 / theirs as f64
+    );
 
     let id = reserve(path, "beat");
     Row {
