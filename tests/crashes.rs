@@ -351,7 +351,7 @@ fn run_healed(sandbox: &Sandbox, next: &[String], about: &str) -> Ended {
         sandbox.heddle(&["doctor", "--fix"]);
         sandbox.ref_locks().is_empty()
     });
-    assert!(healed, "{about}: {answer:?}");
+    assert!(healed, "{about}: {answer:?}, {:?}", sandbox.heddle(&["doctor"]));
     run(next, sandbox)
 }
 
@@ -437,4 +437,85 @@ fn a_killed_rename_is_repaired_by_a_command_on_the_old_name() {
 #[test]
 fn a_killed_rename_is_repaired_by_a_command_on_the_new_name() {
     rename_is_repaired_by_a_command_on("u");
+}
+
+/// A refresh of `t` that moves its worktree, in which a file lies uncommitted, killed
+/// everywhere; what comes next is `next`.
+fn refresh_is_repaired(name: &str, next: impl Fn(&str, &str) -> Vec<String>) {
+    if !has_strace() {
+        return;
+    }
+    let make = || {
+        let sandbox = Sandbox::new();
+        let (id, tree) = ready_in_a_worktree(&sandbox);
+        for file in ["first", "second"] {
+            sandbox.write(file, "changed\n");
+            sandbox.git(&["add", file]);
+        }
+        sandbox.git(&["commit", "-q", "-m", "meanwhile"]);
+        fs::write(format!("{tree}/loose"), "loose\n").expect("write");
+        (sandbox, id, tree)
+    };
+    let refresh = |id: &str| words(&["thread", "refresh", "t", "--session", id]);
+    let (whole, id, _) = make();
+    assert_eq!(traced(&whole, &[], &refresh(&id)).code, Some(0));
+    let (mut before, mut after) = (0, 0);
+    for (call, number) in points(&whole) {
+        let about = format!("refresh, killed at {call} {number}, then {name}");
+        let (sandbox, id, tree) = make();
+        let old = sandbox.commit("refs/heddle/threads/t");
+        traced(&sandbox, &["-e", &format!("inject={call}:signal=KILL:when={number}")], &refresh(&id));
+        if sandbox.commit("refs/heddle/threads/t") == old {
+            before += 1
+        } else {
+            after += 1
+        }
+        let next = next(&id, &tree);
+        let mut answer = run_healed(&sandbox, &next, &about);
+        let head_lock = sandbox.git_dir().join("worktrees/t/HEAD.lock");
+        if answer.code == Some(4) {
+            // As its hint says.
+            assert!(answer.stderr.contains("git heddle thread refresh t"), "{about}: {answer:?}");
+        }
+        if head_lock.exists() {
+            // Between making Git's lock on HEAD and noting which file it is.
+            let healed =
+                eventually(Duration::from_secs(20), || sandbox.heddle(&["doctor", "--fix"]).code == Some(0));
+            assert!(healed, "{about}: {:?}", sandbox.heddle(&["doctor"]));
+        }
+        if answer.code != Some(0) {
+            assert_eq!(run(&refresh(&id), &sandbox).code, Some(0), "{about}: {answer:?}");
+            answer = run(&next, &sandbox);
+        }
+        assert_eq!(answer.code, Some(0), "{about}: {answer:?}");
+        // Whatever it came to before: the thread is on main, with its own commits, once.
+        assert_eq!(run(&refresh(&id), &sandbox).code, Some(0), "{about}");
+        let tip = sandbox.commit("refs/heddle/threads/t");
+        let subjects = sandbox.git(&["log", "--format=%s", &format!("main..{tip}")]);
+        let captured = name == "capture";
+        assert_eq!(subjects, if captured { "loose\nwork" } else { "work" }, "{about}");
+        assert!(sandbox.reaches(&tip, "main"), "{about}");
+        let log = sandbox.git(&["reflog", "--format=%H", "refs/heddle/threads/t"]);
+        assert!(log.lines().any(|line| line == old), "{about}: {log}");
+        assert_eq!(sandbox.git(&["-C", &tree, "rev-parse", "HEAD"]), tip, "{about}");
+        let status = sandbox.git(&["-C", &tree, "status", "--porcelain"]);
+        assert_eq!(status, if captured { "" } else { "?? loose" }, "{about}: {answer:?}");
+        assert_eq!(sandbox.git(&["show", &format!("{tip}:first")]), "changed", "{about}");
+        assert!(!sandbox.git_dir().join("worktrees/t/heddle-move").exists(), "{about}");
+        sandbox.assert_clean(&about);
+    }
+    println!("refresh, then {name}: the tip had moved {after} times, and {before} times not");
+    assert!(before > 10 && after > 10, "{before} before, {after} after");
+}
+
+#[test]
+fn a_killed_refresh_is_repaired_by_another() {
+    refresh_is_repaired("refresh", |id, _| words(&["thread", "refresh", "t", "--session", id]));
+}
+
+#[test]
+fn a_killed_refresh_is_repaired_by_a_capture() {
+    refresh_is_repaired("capture", |id, tree| {
+        words(&["-C", tree, "agent", "capture", "--session", id, "-m", "loose"])
+    });
 }

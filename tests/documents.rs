@@ -57,6 +57,7 @@ fn every_document_is_as_its_schema_says() {
         "not-started",
         &serde_json::from_str(refused.stderr.lines().next().expect("a line")).expect("JSON"),
     );
+    check("refreshed", &run(&["thread", "refresh", "a/b", "--json"]));
     check("renamed", &run(&["thread", "rename", "empty", "renamed", "--force", "--json"]));
     check("promoted", &run(&["thread", "promote", "a/b", "--branch=made", "--json"]));
     std::fs::remove_file(sandbox.root().join("new")).expect("file");

@@ -273,3 +273,62 @@ fn renames_in_both_directions_and_captures_at_once_lose_nothing() {
     assert!(generations.is_sorted(), "{generations:?}");
     sandbox.assert_clean("after the renames");
 }
+
+#[test]
+fn captures_and_refreshes_of_one_worktree_at_once_lose_nothing() {
+    const ROUNDS: usize = 10;
+    let sandbox = Sandbox::new();
+    let reserved = sandbox.heddle(&["agent", "reserve", "--thread", "t", "--worktree"]).ok();
+    let (id, tree) = (reserved.text("session_id"), reserved.text("path"));
+    let refresh = ["thread", "refresh", "t", "--session", &id];
+    let captured = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        let (sandbox, id, tree, captured) = (&sandbox, &id, &tree, &captured);
+        scope.spawn(move || {
+            for round in 0..ROUNDS {
+                let subject = format!("work {round}");
+                fs::write(format!("{tree}/w{round}"), "work\n").expect("file");
+                let args = ["-C", tree, "agent", "capture", "--session", id, "-m", &subject];
+                let answer = sandbox.heddle(&args);
+                assert!(matches!(answer.code, Some(0 | 4)), "{answer:?}");
+                if answer.json()["captured"] == true {
+                    captured.lock().expect("no panic").push(subject);
+                }
+            }
+        });
+        for _ in 0..2 {
+            scope.spawn(move || {
+                for _ in 0..ROUNDS {
+                    let answer = sandbox.heddle(&refresh);
+                    assert!(matches!(answer.code, Some(0 | 4)), "{answer:?}");
+                }
+            });
+        }
+        scope.spawn(move || {
+            for round in 0..ROUNDS {
+                sandbox.write(&format!("m{round}"), "main\n");
+                sandbox.git(&["add", "."]);
+                sandbox.git(&["commit", "-q", "-m", &format!("main {round}")]);
+            }
+        });
+    });
+    sandbox.heddle(&refresh).ok();
+    let last = sandbox.heddle(&["-C", &tree, "agent", "capture", "--session", &id, "-m", "the rest"]).ok();
+    let mut expected = captured.into_inner().expect("no panic");
+    if last.json()["captured"] == true {
+        expected.push("the rest".to_owned());
+    }
+    let tip = sandbox.commit("refs/heddle/threads/t");
+    let subjects = sandbox.git(&["log", "--reverse", "--format=%s", &format!("main..{tip}")]);
+    assert_eq!(subjects.lines().collect::<Vec<_>>(), expected);
+    assert!(sandbox.reaches(&tip, "main"));
+    let files = sandbox.git(&["ls-tree", "--name-only", &tip]);
+    for round in 0..ROUNDS {
+        for name in [format!("w{round}"), format!("m{round}")] {
+            assert!(files.lines().any(|file| file == name), "{name}: {files}");
+        }
+    }
+    assert_eq!(sandbox.git(&["-C", &tree, "status", "--porcelain"]), "");
+    assert_eq!(sandbox.git(&["-C", &tree, "rev-parse", "HEAD"]), tip);
+    sandbox.assert_clean("after the refreshes");
+}

@@ -184,6 +184,7 @@ fn in_repository(
             thread::Command::Diff(args) => thread::diff::run(args, &mut ground),
             thread::Command::Land(args) => thread::land::run(args, &mut ground),
             thread::Command::Promote(args) => thread::promote::run(args, &mut ground).map(|()| exit::OK),
+            thread::Command::Refresh(args) => thread::refresh::run(args, &mut ground),
             thread::Command::Rename(args) => thread::rename::run(args, &mut ground).map(|()| exit::OK),
             thread::Command::Drop(args) => thread::drop::run(args, &mut ground).map(|()| exit::OK),
         },
@@ -249,6 +250,7 @@ fn name(command: &Command) -> &'static str {
         Command::Thread(verb) => match verb {
             thread::Command::Land(_) => "thread land",
             thread::Command::Promote(_) => "thread promote",
+            thread::Command::Refresh(_) => "thread refresh",
             thread::Command::Rename(_) => "thread rename",
             thread::Command::Drop(_) => "thread drop",
             thread::Command::List(_)

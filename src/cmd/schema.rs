@@ -27,6 +27,7 @@ const SCHEMAS: &[(&str, &str)] = &[
     ("promoted", include_str!("../../schemas/promoted.json")),
     ("published", include_str!("../../schemas/published.json")),
     ("ready", include_str!("../../schemas/ready.json")),
+    ("refreshed", include_str!("../../schemas/refreshed.json")),
     ("renamed", include_str!("../../schemas/renamed.json")),
     ("session", include_str!("../../schemas/session.json")),
     ("session-list", include_str!("../../schemas/session-list.json")),

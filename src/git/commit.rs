@@ -1,5 +1,8 @@
 //! Making a commit of a tree: message, trailers, signature.
 
+use std::process::Command;
+
+use super::merge::oid;
 use super::program::Program;
 use super::{GitError, Repo};
 use crate::names::{CommitId, TreeId};
@@ -47,7 +50,49 @@ pub fn commit(
         args.push("-S");
     }
     args.push(tree.as_str());
-    let output = Program::run(&mut repo.program().command(args), Some(message.as_bytes()))?;
+    commit_by(&mut repo.program().command(args), message.as_bytes())
+}
+
+/// Commits `tree` on `parent` as `original` was committed: its author, its author's date, its
+/// message. Committer and signature are the user's, as after a rebase.
+///
+/// # Errors
+/// As [`commit`].
+pub fn commit_again(
+    repo: &Repo,
+    original: &CommitId,
+    tree: &TreeId,
+    parent: &CommitId,
+) -> Result<CommitId, GitError> {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
+    let original = repo.raw().find_commit(oid(original)?)?;
+    let encoding = original.message_encoding().ok().flatten().unwrap_or("UTF-8");
+    let encoding = format!("i18n.commitEncoding={encoding}");
+    let mut args = vec!["-c", &encoding, "commit-tree", "-F", "-", "-p", parent.as_str()];
+    if repo.config()?.bool("commit.gpgSign")?.unwrap_or(false) {
+        args.push("-S");
+    }
+    args.push(tree.as_str());
+    let author = original.author();
+    let date = format!("@{}", raw_date(author.when()));
+    let mut command = repo.program().command(args);
+    command
+        .env("GIT_AUTHOR_NAME", OsStr::from_bytes(author.name_bytes()))
+        .env("GIT_AUTHOR_EMAIL", OsStr::from_bytes(author.email_bytes()))
+        .env("GIT_AUTHOR_DATE", date);
+    commit_by(&mut command, original.message_raw_bytes())
+}
+
+/// A date as Git stores it: seconds since 1970 and the offset from UTC.
+pub(in crate::git) fn raw_date(when: git2::Time) -> String {
+    let (offset, sign) = (when.offset_minutes().abs(), if when.offset_minutes() < 0 { '-' } else { '+' });
+    format!("{} {sign}{:02}{:02}", when.seconds(), offset / 60, offset % 60)
+}
+
+/// The commit that `git commit-tree` makes.
+fn commit_by(command: &mut Command, message: &[u8]) -> Result<CommitId, GitError> {
+    let output = Program::run(command, Some(message))?;
     let id = String::from_utf8_lossy(&output).trim().to_owned();
     CommitId::parse(&id).map_err(|_| GitError::Program {
         command: "commit-tree".to_owned(),

@@ -37,7 +37,8 @@ impl Staging<'_> {
     /// Returns a sentence for each that was left as it is.
     #[must_use]
     pub fn follow(&self, from: &CommitId, to: &CommitId, paths: Option<&[Vec<u8>]>) -> Vec<String> {
-        match move_head(self.repo, self.scratch.path(), from, to) {
+        let why = format!("heddle: capture {}", to.short());
+        match move_head(self.repo, self.scratch.path(), from, to, &why) {
             Ok(None) => {}
             Ok(Some(left)) => return vec![left],
             Err(error) => return vec![format!("HEAD of this worktree did not follow: {error}")],
@@ -114,16 +115,17 @@ impl Staging<'_> {
 }
 
 /// Moves a detached HEAD from `from` to `to`; a sentence if it is anything else.
-fn move_head(
+pub(super) fn move_head(
     repo: &Repo,
     scratch: &Path,
     from: &CommitId,
     to: &CommitId,
+    why: &str,
 ) -> Result<Option<String>, GitError> {
     match repo.head()? {
         Head::Detached { commit } if commit == *to => return Ok(None),
         Head::Detached { commit } if commit != *from => {
-            return Ok(Some(format!("HEAD moved to {commit} during the capture and was left there")));
+            return Ok(Some(format!("HEAD moved to {commit} meanwhile and was left there")));
         }
         Head::Detached { .. } => {}
         Head::Branch { name, .. } | Head::Unborn { branch: name } => {
@@ -136,7 +138,7 @@ fn move_head(
     let note = scratch.join(HEAD_LOCK);
     let identity = serde_json::to_vec(&head.identity()).map_err(io::Error::from);
     identity.and_then(|identity| fs::write(&note, identity)).map_err(io_error("write", &note))?;
-    head.swap(&Expected::Exactly(from.clone()), to, &format!("heddle: capture {}", to.short()))?;
+    head.swap(&Expected::Exactly(from.clone()), to, why)?;
     Ok(None)
 }
 
@@ -149,6 +151,11 @@ pub(super) fn unlock_after(scratch: &Path, git_dir: &Path) {
     {
         let _ = fs::remove_file(&lock);
     }
+    unlock_head(scratch, git_dir);
+}
+
+/// Removes the lock on HEAD that the dead process of `scratch` held.
+pub(super) fn unlock_head(scratch: &Path, git_dir: &Path) {
     let lock = git_dir.join("HEAD.lock");
     let noted = fs::read(scratch.join(HEAD_LOCK)).unwrap_or_default();
     if serde_json::from_slice::<FileIdentity>(&noted).is_ok_and(|noted| noted.is_at(&lock)) {

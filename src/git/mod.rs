@@ -19,6 +19,7 @@ pub mod land;
 pub mod merge;
 pub mod moving;
 pub mod program;
+pub mod rebase;
 pub mod refs;
 pub mod remote;
 pub mod repo;

@@ -33,6 +33,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::follow::{move_head, unlock_head};
 use super::program::Program;
 use super::stage::{Stamp, copy_with_time, io_error};
 use super::worktree::Linked;
@@ -69,13 +70,15 @@ pub struct Plan {
 }
 
 /// A move in progress: the index is locked. Dropping it gives the lock back with the files as
-/// they are; see [`Self::install`] and [`Self::undo`].
+/// they are; see [`Self::install`], [`Self::undo`] and [`Self::leave`].
 #[must_use = "the index is unlocked when this value is dropped"]
 pub struct Moving {
     checkout: Checkout,
     plan: Plan,
     alive: File,
     durable: bool,
+    /// Whether what tells of the move stays, for another to finish or to undo.
+    stays: bool,
 }
 
 impl Checkout {
@@ -144,7 +147,7 @@ impl Moving {
             index: Stamp::of(&own),
         };
         // From here on, whatever goes wrong, dropping it cleans up.
-        let mut moving = Self { checkout: checkout.clone(), plan, alive, durable };
+        let mut moving = Self { checkout: checkout.clone(), plan, alive, durable, stays: false };
         let lock = folder.join("lock");
         fs::write(&lock, format!("git-heddle moves this checkout to {to}\n"))
             .map_err(io_error("write", &lock))?;
@@ -206,26 +209,44 @@ impl Moving {
         })
     }
 
+    /// Moves HEAD along, where it is detached at the commit that the checkout stood at; a
+    /// sentence if it is anything else.
+    ///
+    /// # Errors
+    /// [`GitError::RefLocked`] if another Git command is about to move it.
+    pub fn head_along(&self, why: &str) -> Result<Option<String>, GitError> {
+        let there = Repo::at(&self.checkout.path)?;
+        move_head(&there, &self.checkout.folder(), &self.plan.from, &self.plan.to, why)
+    }
+
     /// Puts the index in its place and unlocks it: the checkout stands at the new commit.
     ///
     /// # Errors
     /// [`GitError::Io`]: the move is then left for the next to finish.
-    pub fn install(self) -> Result<(), GitError> {
+    pub fn install(mut self) -> Result<(), GitError> {
         let (moved, own) = (self.checkout.folder().join("moved"), self.checkout.git_dir.join("index"));
-        fs::rename(&moved, &own).map_err(|error| {
-            // The files are there already: an unlocked index that knows nothing of them is worse
-            // than one that stays locked for a while.
-            std::mem::forget(self);
-            io_error("write", &own)(error)
-        })
+        // An unlocked index that knows nothing of the files is worse than one that stays locked
+        // for a while.
+        self.stays = true;
+        fs::rename(&moved, &own).map_err(io_error("write", &own))?;
+        self.stays = false;
+        Ok(())
+    }
+
+    /// Leaves the move to be finished by the next, after something failed in the middle.
+    pub fn leave(mut self) {
+        self.stays = true;
     }
 
     /// Brings the files back; the files that somebody else has changed since stay as they are.
     ///
     /// # Errors
     /// [`GitError`].
-    pub fn undo(self) -> Result<Vec<String>, GitError> {
-        self.settle(&self.plan.from)
+    pub fn undo(mut self) -> Result<Vec<String>, GitError> {
+        self.stays = true;
+        let left = self.settle(&self.plan.from)?;
+        self.stays = false;
+        Ok(left)
     }
 
     /// A git command in the checkout on one of the private indexes. While it runs, the move
@@ -243,6 +264,9 @@ impl Moving {
 
 impl Drop for Moving {
     fn drop(&mut self) {
+        if self.stays {
+            return;
+        }
         let (folder, lock) = (self.checkout.folder(), self.checkout.git_dir.join("index.lock"));
         if is_ours(&folder, &lock) {
             let _ = fs::remove_file(&lock);
@@ -274,8 +298,9 @@ fn is_ours(folder: &Path, lock: &Path) -> bool {
     ours.is_some() && FileIdentity::of(lock) == ours
 }
 
-/// A move whose process died, taken over: the index is locked.
-#[must_use = "the index is unlocked when this value is dropped"]
+/// A move whose process died, taken over: the index is locked, and stays so unless the move is
+/// finished or undone.
+#[must_use = "nothing is finished or undone yet"]
 pub struct Interrupted(Moving);
 
 impl Interrupted {
@@ -307,6 +332,7 @@ impl Interrupted {
         let plan =
             fs::read(folder.join("plan")).ok().and_then(|text| serde_json::from_slice::<Plan>(&text).ok());
         let (own, lock) = (checkout.git_dir.join("index"), checkout.git_dir.join("index.lock"));
+        unlock_head(&folder, &checkout.git_dir);
         // What no longer is what the plan was made for is not ours to move: the index has been
         // put in its place, or somebody took the lock away by hand and went on.
         let Some(plan) = plan.filter(|plan| plan.version == VERSION && Stamp::of(&own) == plan.index) else {
@@ -320,13 +346,21 @@ impl Interrupted {
             link_lock(checkout)?;
         }
         copy_with_time(&own, &folder.join("index"))?;
-        Ok(Some(Self(Moving { checkout: checkout.clone(), plan, alive, durable })))
+        Ok(Some(Self(Moving { checkout: checkout.clone(), plan, alive, durable, stays: true })))
     }
 
     /// What the move was about.
     #[must_use]
     pub fn plan(&self) -> &Plan {
         &self.0.plan
+    }
+
+    /// As [`Moving::head_along`].
+    ///
+    /// # Errors
+    /// As [`Moving::head_along`].
+    pub fn head_along(&self, why: &str) -> Result<Option<String>, GitError> {
+        self.0.head_along(why)
     }
 
     /// Brings all files to the commit that the checkout was to stand at, and the index too. The

@@ -11,6 +11,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use super::commit::raw_date;
 use super::program::Program;
 use super::repo::commit_id;
 use super::{GitError, Repo};
@@ -227,14 +228,11 @@ impl Repo {
             log.push(b'\n');
         }
         let who = self.log_identity()?;
-        let (at, offset) = (who.when().seconds(), who.when().offset_minutes());
-        let sign = if offset < 0 { '-' } else { '+' };
-        let zone = format!("{sign}{:02}{:02}", offset.abs() / 60, offset.abs() % 60);
         log.extend_from_slice(format!("{commit} {commit} ").as_bytes());
         log.extend_from_slice(who.name_bytes());
         log.extend_from_slice(b" <");
         log.extend_from_slice(who.email_bytes());
-        log.extend_from_slice(format!("> {at} {zone}\t{message}\n").as_bytes());
+        log.extend_from_slice(format!("> {}\t{message}\n", raw_date(who.when())).as_bytes());
         Ok(log)
     }
 

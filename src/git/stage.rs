@@ -107,6 +107,14 @@ pub fn state_fault(repo: &Repo) -> Result<Option<String>, GitError> {
     if captured.is_some() && (written(&own) < captured || same()) {
         return Ok(None);
     }
+    unmerged_fault(repo)
+}
+
+/// The paths of the index that are not merged, in a sentence; `None` if there are none.
+///
+/// # Errors
+/// [`GitError::Program`].
+pub fn unmerged_fault(repo: &Repo) -> Result<Option<String>, GitError> {
     // `git ls-files -u` reads every kind of index, which libgit2 does not.
     let output = Program::run(&mut repo.program().command(["ls-files", "-u", "-z"]), None)?;
     let mut paths: Vec<String> = output
@@ -131,27 +139,7 @@ impl<'a> Staging<'a> {
     /// # Errors
     /// [`GitError::Bare`]; [`GitError::Io`]; [`GitError::Program`].
     pub fn begin(repo: &'a Repo, tip: &CommitId, follows: bool) -> Result<Self, GitError> {
-        let Some(worktree) = repo.worktree() else {
-            return Err(GitError::Bare { path: repo.git_dir().to_owned() });
-        };
-        remove_abandoned(repo.git_dir());
-        let scratch = tempfile::Builder::new()
-            .prefix(PREFIX)
-            .tempdir_in(repo.git_dir())
-            .map_err(io_error("write", repo.git_dir()))?;
-        let lock = scratch.path().join("alive");
-        let alive = File::create(&lock).map_err(io_error("write", &lock))?;
-        alive.try_lock().map_err(|error| io_error("lock", &lock)(error.into()))?;
-        let mut staging = Self {
-            repo,
-            worktree: worktree.to_owned(),
-            scratch,
-            _alive: alive,
-            tip: tip.clone(),
-            limits: Limits { max_new_file_size: 0 },
-            copied: None,
-        };
-        staging.lay_out()?;
+        let mut staging = Self::make(repo, tip)?;
         let (own, cached) = (repo.git_dir().join("index"), repo.git_dir().join(format!("{CACHE}{tip}")));
         if follows {
             // Stamped before it is copied: what changes meanwhile is then seen as changed.
@@ -163,6 +151,45 @@ impl<'a> Staging<'a> {
             return Ok(staging);
         }
         staging.rebuild()?;
+        Ok(staging)
+    }
+
+    /// Makes the private index from the worktree's own as it is: with what a merge of another
+    /// commit into `tip` brought, also where no file is checked out.
+    ///
+    /// # Errors
+    /// As [`Self::begin`].
+    pub fn begin_merged(repo: &'a Repo, tip: &CommitId) -> Result<Self, GitError> {
+        let mut staging = Self::make(repo, tip)?;
+        let own = repo.git_dir().join("index");
+        staging.copied = Stamp::of(&own);
+        staging.copy(&own)?;
+        Ok(staging)
+    }
+
+    /// The scratch folder, without an index.
+    fn make(repo: &'a Repo, tip: &CommitId) -> Result<Self, GitError> {
+        let Some(worktree) = repo.worktree() else {
+            return Err(GitError::Bare { path: repo.git_dir().to_owned() });
+        };
+        remove_abandoned(repo.git_dir());
+        let scratch = tempfile::Builder::new()
+            .prefix(PREFIX)
+            .tempdir_in(repo.git_dir())
+            .map_err(io_error("write", repo.git_dir()))?;
+        let lock = scratch.path().join("alive");
+        let alive = File::create(&lock).map_err(io_error("write", &lock))?;
+        alive.try_lock().map_err(|error| io_error("lock", &lock)(error.into()))?;
+        let staging = Self {
+            repo,
+            worktree: worktree.to_owned(),
+            scratch,
+            _alive: alive,
+            tip: tip.clone(),
+            limits: Limits { max_new_file_size: 0 },
+            copied: None,
+        };
+        staging.lay_out()?;
         Ok(staging)
     }
 
@@ -383,12 +410,12 @@ impl<'a> Staging<'a> {
         Ok(folder.join(name).exists() || self.repo.has_configured_hooks()?)
     }
 
-    /// Commits `tree` on `parent`.
+    /// Commits `tree` on `parents`.
     ///
     /// # Errors
     /// As [`super::commit::commit`].
-    pub fn commit(&self, tree: &TreeId, parent: &CommitId, message: &str) -> Result<CommitId, GitError> {
-        super::commit::commit(self.repo, tree, &[parent], message)
+    pub fn commit(&self, tree: &TreeId, parents: &[&CommitId], message: &str) -> Result<CommitId, GitError> {
+        super::commit::commit(self.repo, tree, parents, message)
     }
 
     /// Whether the private index has its other half in a second file.

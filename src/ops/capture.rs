@@ -11,12 +11,13 @@ use std::path::{Path, PathBuf};
 
 use super::acting::{Acting, Claim, begin, current, repair};
 use super::impact::{Impact, impact};
+use super::merging::{self, Merging};
 use crate::context::Context;
 use crate::error::Error;
 use crate::git::diff::{Change, changed};
 use crate::git::moving::Checkout;
 use crate::git::repo::{Head, Resolved};
-use crate::git::stage::{Limits, Staging, state_fault};
+use crate::git::stage::{Limits, Staging, state_fault, unmerged_fault};
 use crate::git::{GitError, Repo};
 use crate::names::{CommitId, TreeId};
 use crate::session::Session;
@@ -82,8 +83,11 @@ pub fn capture(context: &Context<'_>, claim: &Claim, request: &Request) -> Resul
     let cleared_up = super::moves::recover(context, &here)?;
     // The capture that we waited for may have died between the ref and the binding.
     repair(context, &acting.session.thread)?;
-    let ground = stand(context, &acting.session, worktree)?;
-    if let Some(fault) = state_fault(repo)? {
+    let mut ground = stand(context, &acting.session, worktree)?;
+    ground.merging = merging(repo, &acting.session, request, &ground)?;
+    if ground.merging.is_none()
+        && let Some(fault) = state_fault(repo)?
+    {
         return Err(Error::Refused {
             message: fault,
             hint: Some("finish or abort it first; nothing was captured".to_owned()),
@@ -92,6 +96,35 @@ pub fn capture(context: &Context<'_>, claim: &Claim, request: &Request) -> Resul
     let mut captured = make(context, &acting, request, worktree, &ground)?;
     captured.warnings.extend(cleared_up);
     Ok(captured)
+}
+
+/// The commit that a refresh began to merge in this worktree, where it is to be committed now.
+fn merging(
+    repo: &Repo,
+    session: &Session,
+    request: &Request,
+    ground: &Ground,
+) -> Result<Option<CommitId>, Error> {
+    let Some(Merging { commit, .. }) = merging::of(repo)? else { return Ok(None) };
+    if repo.contains(&ground.tip, &commit)? {
+        // The capture that took it died before it said so.
+        if !request.dry_run {
+            merging::done(repo)?;
+        }
+        return Ok(None);
+    }
+    let refused = |message: String, hint: String| Error::Refused { message, hint: Some(hint) };
+    if let Some(fault) = unmerged_fault(repo)? {
+        let thread = &session.thread;
+        let hint =
+            format!("resolve and 'git add' them; git heddle thread refresh {thread} --abort gives it up");
+        return Err(refused(fault, hint));
+    }
+    if !request.pathspec.is_empty() {
+        let message = "cannot capture only some paths during a merge".to_owned();
+        return Err(refused(message, "capture everything, without paths".to_owned()));
+    }
+    Ok(Some(commit))
 }
 
 /// Where a capture starts from.
@@ -104,6 +137,8 @@ struct Ground {
     head: CommitId,
     /// Whether heddle made this worktree, so that its HEAD and index follow.
     follows: bool,
+    /// The commit that a refresh merges here, and whose conflicts are resolved.
+    merging: Option<CommitId>,
 }
 
 /// Checks that worktree, thread and session are where they left each other.
@@ -113,10 +148,12 @@ fn stand(context: &Context<'_>, session: &Session, worktree: &Path) -> Result<Gr
     if let Some(path) = super::worktrees::path_of(context, session).filter(|path| path != worktree) {
         return Err(Error::Drift {
             message: format!("agent session '{id}' captures from worktree {path:?}, not from {worktree:?}"),
+            behind: None,
         });
     }
     let tip = repo.read_ref(&session.thread.tip_ref())?.ok_or_else(|| Error::Drift {
         message: format!("thread '{}' has no tip any more: its ref was deleted", session.thread),
+        behind: None,
     })?;
     let head = head_commit(repo)?;
     let thread = &session.thread;
@@ -129,6 +166,7 @@ fn stand(context: &Context<'_>, session: &Session, worktree: &Path) -> Result<Gr
                 message: format!(
                     "thread '{thread}' is at {tip}, but this worktree's content stands for {base}"
                 ),
+                behind: follows.then(|| thread.clone()),
             });
         }
         Some(binding) if head == binding.base_head => tip.clone(),
@@ -138,11 +176,12 @@ fn stand(context: &Context<'_>, session: &Session, worktree: &Path) -> Result<Gr
         _ => {
             return Err(Error::Drift {
                 message: format!("thread '{thread}' is at {tip}, but this worktree's HEAD is at {head}"),
+                behind: None,
             });
         }
     };
     let parent = repo.resolve(parent.as_str())?;
-    Ok(Ground { tip, parent, head, follows })
+    Ok(Ground { tip, parent, head, follows, merging: None })
 }
 
 /// The commit that HEAD is at.
@@ -180,13 +219,18 @@ fn make(
 ) -> Result<Captured, Error> {
     let repo = context.repo;
     let id = &acting.session.session_id;
-    let mut staging = Staging::begin(repo, &ground.parent.commit, ground.follows)?;
-    let limits = Limits { max_new_file_size: context.settings.max_new_file_size };
+    let mut staging = match &ground.merging {
+        Some(_) => Staging::begin_merged(repo, &ground.parent.commit)?,
+        None => Staging::begin(repo, &ground.parent.commit, ground.follows)?,
+    };
+    // What is new to a merge is not new to the repository.
+    let max_new_file_size = if ground.merging.is_some() { 0 } else { context.settings.max_new_file_size };
+    let limits = Limits { max_new_file_size };
     let mut warnings = staging.stage(&request.pathspec, &request.cwd, &limits)?;
     let mut tree = staging.write_tree()?;
     let base_tree = repo.resolve(ground.tip.as_str())?.tree;
     let adopted = ground.parent.commit != ground.tip;
-    let unchanged = tree == ground.parent.tree && !request.allow_empty;
+    let unchanged = tree == ground.parent.tree && !request.allow_empty && ground.merging.is_none();
     if !unchanged && !request.dry_run && !request.no_verify && staging.run_pre_commit()? {
         tree = staging.write_tree()?;
     }
@@ -212,7 +256,9 @@ fn make(
         } else {
             let message = message(acting, request);
             let message = if request.no_verify { message } else { staging.run_commit_msg(&message)? };
-            let commit = staging.commit(&result.tree, &ground.parent.commit, &message)?;
+            let parents: Vec<&CommitId> =
+                std::iter::once(&ground.parent.commit).chain(&ground.merging).collect();
+            let commit = staging.commit(&result.tree, &parents, &message)?;
             result.message = Some(message);
             commit
         };
@@ -235,6 +281,12 @@ fn make(
         let paths = (!request.pathspec.is_empty()).then_some(paths.as_slice());
         warnings.extend(staging.follow(&ground.head, &result.commit, paths));
     }
+    if ground.merging.is_some()
+        && result.captured
+        && let Err(error) = merging::done(repo)
+    {
+        warnings.push(format!("the merge is on the thread, and Git still counts it as in progress: {error}"));
+    }
     if result.captured || ground.follows {
         staging.keep_index(&result.commit);
     }
@@ -253,6 +305,7 @@ fn lost_race(error: Error, acting: &Acting) -> Error {
             let actual = actual.as_ref().map_or("no commit", CommitId::as_str);
             Error::Drift {
                 message: format!("thread '{thread}' moved to {actual} while this capture was made"),
+                behind: None,
             }
         }
         error => error,

@@ -154,7 +154,7 @@ fn snapshot(linked: &Linked, tip: &CommitId, force: bool) -> Result<Option<Commi
     let tree = staging.write_tree()?;
     if tree != repo.resolve(head.as_str())?.tree {
         let message = format!("What was not committed in {}\n", linked.path.display());
-        return Ok(Some(staging.commit(&tree, &head, &message)?));
+        return Ok(Some(staging.commit(&tree, &[&head], &message)?));
     }
     let known = head == *tip || repo.descends_from(tip, &head)?;
     Ok((!known).then_some(head))

@@ -29,7 +29,7 @@ use crate::git::GitError;
 use crate::git::commit::{commit, with_trailers};
 use crate::git::land::{Merged, Moved, Scratch};
 use crate::git::moving::Checkout;
-use crate::git::target::default_target;
+use crate::git::target::{Target, default_target};
 use crate::names::{CommitId, READY, SessionId, ThreadName};
 use crate::session::session::Status;
 use crate::store::events::{self, Event};
@@ -220,18 +220,9 @@ struct Standing {
 }
 
 fn stand(context: &Context<'_>, thread: &ThreadName, into: Option<&str>) -> Result<Standing, Error> {
-    let repo = context.repo;
     let tip = super::drop::tip_of(context, thread)?;
     let record = ThreadRecord::read(&context.layout, thread)?;
-    let configured = match into {
-        Some(into) => Some(into.to_owned()),
-        None => record
-            .as_ref()
-            .and_then(|record| record.target.clone())
-            .or_else(|| context.settings.target.clone()),
-    };
-    let head = last_owner_branch(context, record.as_ref());
-    let found = default_target(repo, configured.as_deref(), head.as_deref())?;
+    let found = target_for(context, record.as_ref(), into)?;
     let refused = |message: String| Error::Refused {
         message,
         hint: Some("name a local branch: --into=BRANCH".to_owned()),
@@ -244,6 +235,22 @@ fn stand(context: &Context<'_>, thread: &ThreadName, into: Option<&str>) -> Resu
         )));
     }
     Ok(Standing { tip, target: found.refname, at: found.commit, record })
+}
+
+/// Where a thread is meant to land: where `asked`, else its own target, else what is configured,
+/// else the branch that HEAD was on.
+///
+/// # Errors
+/// [`GitError::TargetNotFound`].
+pub(super) fn target_for(
+    context: &Context<'_>,
+    record: Option<&ThreadRecord>,
+    asked: Option<&str>,
+) -> Result<Option<Target>, GitError> {
+    let own = || record.and_then(|record| record.target.clone()).or_else(|| context.settings.target.clone());
+    let configured = asked.map(str::to_owned).or_else(own);
+    let head = last_owner_branch(context, record);
+    default_target(context.repo, configured.as_deref(), head.as_deref())
 }
 
 /// The branch that HEAD was on when the thread was last reserved; where that is not known, the

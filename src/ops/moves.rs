@@ -11,6 +11,9 @@ use super::worktrees::lock_captures;
 use crate::context::Context;
 use crate::error::Error;
 use crate::git::moving::{Checkout, Interrupted};
+use crate::names::{CommitId, THREADS, ThreadName};
+use crate::session::binding::Binding;
+use crate::thread::LockedThread;
 
 /// Finishes or undoes all moves that were interrupted; what the caller should know.
 ///
@@ -39,8 +42,33 @@ pub fn recover(context: &Context<'_>, checkout: &Checkout) -> Result<Option<Stri
         Some(now) => repo.contains(&now, &plan.to)?,
         None => false,
     };
+    if reached && let Some(thread) = plan.reference.strip_prefix(THREADS) {
+        let thread = ThreadName::parse(thread)?;
+        if interrupted.head_along(&format!("heddle: refresh {thread}"))?.is_none() {
+            rebind(context, &thread, checkout, &plan.from, &plan.to)?;
+        }
+    }
     let left = if reached { interrupted.finish()? } else { interrupted.undo()? };
     Ok((!left.is_empty()).then(|| told(&checkout.path, &left)))
+}
+
+/// Says that the worktree of `thread`, whose content stood for `from`, stands for `to`.
+///
+/// # Errors
+/// [`crate::store::StoreError`].
+pub fn rebind(
+    context: &Context<'_>,
+    thread: &ThreadName,
+    checkout: &Checkout,
+    from: &CommitId,
+    to: &CommitId,
+) -> Result<(), Error> {
+    let _locked = LockedThread::take(context, thread)?;
+    if let Some(binding) = Binding::read(&checkout.git_dir)?.filter(|binding| binding.base == *from) {
+        let binding = Binding { base: to.clone(), base_head: to.clone(), ..binding };
+        binding.write(&checkout.git_dir, context.durability())?;
+    }
+    Ok(())
 }
 
 fn told(path: &Path, left: &[String]) -> String {

@@ -75,6 +75,7 @@ pub fn ready(context: &Context<'_>, claim: &Claim, request: &Request) -> Result<
                     "thread '{}' moved while it was checked; nothing was marked",
                     acting.session.thread
                 ),
+                behind: None,
             },
             error => error,
         })?;
@@ -118,7 +119,7 @@ fn capture_dirty(
         // the command runs in may be captured only if it stands where the thread does.
         (None, None) if context.repo.worktree().is_none() => Ok(None),
         (None, None) => match capture::capture(context, claim, &wanted) {
-            Err(Error::Drift { message }) => {
+            Err(Error::Drift { message, .. }) => {
                 warnings.push(format!("nothing was captured: {message}"));
                 Ok(None)
             }
@@ -133,6 +134,7 @@ fn inspect(context: &Context<'_>, acting: &Acting, mut warnings: Vec<String>) ->
     let thread = &session.thread;
     let tip = context.repo.read_ref(&thread.tip_ref())?.ok_or_else(|| Error::Drift {
         message: format!("thread '{thread}' has no tip any more: its ref was deleted"),
+        behind: None,
     })?;
     let record = ThreadRecord::read(&context.layout, thread)?;
     let configured = record.and_then(|record| record.target).or_else(|| context.settings.target.clone());

@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub mod refresh;
 pub mod rename;
 mod threads;
 
@@ -535,6 +536,7 @@ pub const DOCUMENTS: &[Document] = &[
     Document { name: "promoted", schema: schema_of::<Promoted> },
     Document { name: "published", schema: schema_of::<traffic::Published> },
     Document { name: "ready", schema: schema_of::<Ready> },
+    Document { name: "refreshed", schema: schema_of::<refresh::Refreshed> },
     Document { name: "renamed", schema: schema_of::<rename::Renamed> },
     Document { name: "session", schema: schema_of::<Session> },
     Document { name: "session-list", schema: schema_of::<Vec<Session>> },

@@ -64,7 +64,12 @@ pub fn hint(error: &Error) -> Option<String> {
             }
             ConflictKind::AnchorDrift => "give --anchor the commit it is at, or --resume to take it as it is",
         },
-        Error::Drift { .. } => {
+        Error::Drift { behind: Some(thread), .. } => {
+            return Some(format!(
+                "git heddle thread refresh {thread} brings the worktree to the thread's tip"
+            ));
+        }
+        Error::Drift { behind: None, .. } => {
             "bring the worktree to the thread's tip: git checkout --detach refs/heddle/threads/<thread>"
         }
         Error::Unknown { .. } => "git heddle fetch gets it; merge it, or overwrite it with --force",

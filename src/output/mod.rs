@@ -17,6 +17,7 @@ pub mod present;
 pub mod progress;
 pub mod text;
 pub mod text_hooks;
+pub mod text_refresh;
 pub mod text_rename;
 pub mod text_threads;
 pub mod text_traffic;

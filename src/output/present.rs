@@ -1,6 +1,7 @@
 //! From what the domain knows to what the documents say.
 
 pub mod hooks;
+pub mod refresh;
 pub mod rename;
 pub mod traffic;
 pub mod verification;

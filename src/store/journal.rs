@@ -115,6 +115,14 @@ pub enum Action {
         /// The tip; `old` is absent where that reservation made it.
         tip: RefMove,
     },
+    /// The thread's commits on another base. The commit point is the ref; the thread's worktree
+    /// follows by itself.
+    Refresh {
+        /// On behalf of, if the thread has an owner.
+        session: Option<SessionId>,
+        /// The tip.
+        tip: RefMove,
+    },
     /// Another name for a thread, in the journal of the new name, which is written first and
     /// removed last. The commit point is the new name's record that holds the operation.
     Rename {
@@ -160,9 +168,10 @@ impl Action {
     #[must_use]
     pub fn locks(&self, thread: &ThreadName) -> Vec<(String, FileIdentity)> {
         match self {
-            Self::Reserve { tip, .. } | Self::Capture { tip, .. } | Self::Withdraw { tip, .. } => {
-                vec![(tip.name.clone(), tip.lock)]
-            }
+            Self::Reserve { tip, .. }
+            | Self::Capture { tip, .. }
+            | Self::Withdraw { tip, .. }
+            | Self::Refresh { tip, .. } => vec![(tip.name.clone(), tip.lock)],
             Self::Ready { mark, tip_lock, .. } => {
                 vec![(mark.name.clone(), mark.lock), (thread.tip_ref(), *tip_lock)]
             }

@@ -184,6 +184,12 @@ impl Layout {
         worktree_git_dir.join("heddle-worktree.json")
     }
 
+    /// Says that the merge in progress in that worktree is a refresh's, and of which commit.
+    #[must_use]
+    pub fn refresh_note(worktree_git_dir: &Path) -> PathBuf {
+        worktree_git_dir.join("heddle-refresh")
+    }
+
     /// The lock that serialises captures in the worktree with this Git directory.
     #[must_use]
     pub fn binding_lock(worktree_git_dir: &Path) -> PathBuf {

@@ -9,6 +9,7 @@ pub mod locked;
 pub mod owned;
 pub mod record;
 pub mod recover;
+pub mod refresh;
 pub mod rename;
 pub mod tie;
 

@@ -9,6 +9,7 @@
 //! | reserve | the thread record names the session | finish | remove the session record, and the ref if this operation made it and it is unchanged |
 //! | capture | the tip is at the new commit | finish | drop |
 //! | ready | the mark is at the commit | finish | drop |
+//! | refresh | the tip is at the new commit | finish | drop |
 //! | release | the journal itself | finish | – |
 //! | withdraw | the journal itself | finish | – |
 //! | rename | the new name's record holds the operation | `thread::rename` does it, under the locks of both names | |
@@ -65,7 +66,7 @@ pub fn recover(context: &Context<'_>, thread: &ThreadName) -> Result<(), Error> 
                 context.registry.forget_live(session)?;
                 undo_creation(context, tip)?;
             }
-            committed.then_some(("reserved", session, Some(&tip.new), None))
+            committed.then_some(("reserved", Some(session), Some(&tip.new), None))
         }
         Action::Capture { session, tip, worktree_git_dir, head } => {
             atomic_file::remove(&atomic_file::sibling(&context.layout.session(session)))?;
@@ -78,7 +79,7 @@ pub fn recover(context: &Context<'_>, thread: &ThreadName) -> Result<(), Error> 
                     Binding::after_capture(worktree_git_dir, session.clone(), thread.clone(), base, head)?;
                 binding.write(worktree_git_dir, context.durability())?;
             }
-            moved.then_some(("captured", session, Some(&tip.new), None))
+            moved.then_some(("captured", Some(session), Some(&tip.new), None))
         }
         Action::Ready { session, mark, .. } => {
             atomic_file::remove(&atomic_file::sibling(&context.layout.session(session)))?;
@@ -86,7 +87,7 @@ pub fn recover(context: &Context<'_>, thread: &ThreadName) -> Result<(), Error> 
             if !moved {
                 remove_log_without_ref(context, mark)?;
             }
-            moved.then_some(("ready", session, Some(&mark.new), None))
+            moved.then_some(("ready", Some(session), Some(&mark.new), None))
         }
         Action::Withdraw { session, tip } => {
             context.registry.forget_live(session)?;
@@ -95,7 +96,11 @@ pub fn recover(context: &Context<'_>, thread: &ThreadName) -> Result<(), Error> 
                 record.write(&context.layout, context.durability())?;
             }
             undo_creation(context, tip)?;
-            Some(("withdrawn", session, None, None))
+            Some(("withdrawn", Some(session), None, None))
+        }
+        Action::Refresh { session, tip } => {
+            let moved = context.repo.read_ref(&tip.name)?.as_ref() == Some(&tip.new);
+            moved.then_some(("refreshed", session.as_ref(), Some(&tip.new), None))
         }
         Action::Rename { .. } | Action::RenameAway { .. } => {
             unreachable!("whoever takes a thread's lock has a rename finished under the locks of both names")
@@ -103,7 +108,7 @@ pub fn recover(context: &Context<'_>, thread: &ThreadName) -> Result<(), Error> 
         Action::Release { session, status, at, .. } => {
             atomic_file::remove(&atomic_file::sibling(&context.layout.ended_session(session)))?;
             finish_release(context, record, &entry, status, at)?;
-            Some(("released", session, None, Some(status.clone())))
+            Some(("released", Some(session), None, Some(status.clone())))
         }
     };
     if let Some((event, session, commit, status)) = done {
@@ -112,7 +117,7 @@ pub fn recover(context: &Context<'_>, thread: &ThreadName) -> Result<(), Error> 
             at: super::owned::rfc3339(context.platform.now().wall),
             event: event.to_owned(),
             thread: thread.as_str().to_owned(),
-            session: session.as_str().to_owned(),
+            session: session.map_or_else(String::new, |session| session.as_str().to_owned()),
             generation: None,
             commit: commit.map(|commit| commit.as_str().to_owned()),
             status,

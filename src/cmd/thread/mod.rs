@@ -11,6 +11,7 @@ pub mod land;
 pub mod list;
 pub mod log;
 pub mod promote;
+pub mod refresh;
 pub mod rename;
 pub mod show;
 
@@ -29,6 +30,8 @@ pub enum Command {
     Land(land::Args),
     /// Make a branch of a thread
     Promote(promote::Args),
+    /// Bring a thread up to date with its target
+    Refresh(refresh::Args),
     /// Give a thread another name
     Rename(rename::Args),
     /// Give a thread up
