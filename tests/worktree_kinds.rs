@@ -1,0 +1,105 @@
+//! Worktrees in repositories of special kinds: large files kept by Git LFS, relative links.
+
+#[expect(dead_code, reason = "the sandbox serves other tests too")]
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use support::{Sandbox, text};
+
+/// A worktree for `thread`; its session and path.
+#[track_caller]
+fn reserved(sandbox: &Sandbox, thread: &str) -> (String, PathBuf) {
+    let reserved = sandbox.reserve(thread, &["--worktree", "--resume"]);
+    (text(&reserved, "session_id"), PathBuf::from(text(&reserved, "path")))
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).expect("file")
+}
+
+#[test]
+fn large_files_are_files_in_the_worktree_and_pointers_in_the_commits() {
+    let found =
+        Command::new("git").args(["lfs", "version"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if !found.is_ok_and(|status| status.success()) {
+        println!("skipped: there is no git-lfs here");
+        return;
+    }
+    let sandbox = Sandbox::new();
+    sandbox.git(&["lfs", "install", "--local"]);
+    sandbox.git(&["lfs", "track", "*.bin"]);
+    for name in ["old.bin", "kept.bin"] {
+        fs::write(sandbox.root().join(name), format!("{name} as it was\n")).expect("write");
+    }
+    sandbox.git(&["add", "."]);
+    sandbox.git(&["commit", "--quiet", "--message", "large files"]);
+    let pointer = |revision: &str| {
+        let blob = sandbox.git(&["cat-file", "blob", revision]);
+        assert!(blob.starts_with("version https://git-lfs.github.com/spec/v1\n"), "{revision}: {blob}");
+    };
+    pointer("main:old.bin");
+
+    let (session, path) = reserved(&sandbox, "t");
+    assert_eq!(read(&path.join("kept.bin")), "kept.bin as it was\n", "made with files, not pointers");
+    fs::write(path.join("old.bin"), "changed\n").expect("write");
+    fs::write(path.join("new.bin"), "new\n").expect("write");
+    let args = ["agent", "capture", "--session", session.as_str(), "-m", "large work"];
+    sandbox.heddle_in(&path, &args).exits(0);
+    for name in ["old.bin", "new.bin", "kept.bin"] {
+        pointer(&format!("refs/heddle/threads/t:{name}"));
+    }
+    assert_eq!(sandbox.git_in(&path, &["status", "--porcelain"]), "");
+
+    // What comes from the target comes as files too.
+    fs::write(sandbox.root().join("kept.bin"), "changed on main\n").expect("write");
+    sandbox.git(&["commit", "--quiet", "--all", "--message", "meanwhile"]);
+    sandbox.heddle(&["thread", "refresh", "t", "--session", &session]).exits(0);
+    assert_eq!(read(&path.join("kept.bin")), "changed on main\n");
+    assert_eq!(read(&path.join("new.bin")), "new\n");
+    assert_eq!(sandbox.git_in(&path, &["status", "--porcelain"]), "");
+    pointer("refs/heddle/threads/t:kept.bin");
+
+    // And so does what lands.
+    sandbox.heddle_in(&path, &["agent", "ready", "--session", &session]).exits(0);
+    sandbox.heddle(&["thread", "land", "t"]).exits(0);
+    assert_eq!(read(&sandbox.root().join("old.bin")), "changed\n");
+    assert_eq!(read(&sandbox.root().join("new.bin")), "new\n");
+    assert_eq!(sandbox.git(&["status", "--porcelain"]), "");
+    assert!(!path.exists(), "its worktree went");
+    sandbox.git(&["lfs", "fsck"]);
+    sandbox.git(&["fsck", "--strict", "--no-dangling"]);
+}
+
+#[test]
+fn a_worktree_with_relative_links_is_captured_refreshed_and_found_again() {
+    let sandbox = Sandbox::new();
+    let (session, path) = reserved(&sandbox, "t");
+    // As `worktree.useRelativePaths` has it (Git 2.48); older ones read the first of the two.
+    let git_dir = sandbox.root().join(".git/worktrees/t");
+    fs::write(path.join(".git"), "gitdir: ../../repo/.git/worktrees/t\n").expect("link");
+    fs::write(git_dir.join("gitdir"), "../../../../repo.heddle/t/.git\n").expect("link");
+    fs::write(path.join("work"), "work\n").expect("write");
+    let args = ["agent", "capture", "--session", session.as_str(), "-m", "work"];
+    sandbox.heddle_in(&path, &args).exits(0);
+    assert_eq!(sandbox.git_in(&path, &["status", "--porcelain"]), "");
+    sandbox.commit("meanwhile");
+    sandbox.heddle(&["thread", "refresh", "t", "--session", &session]).exits(0);
+    assert!(path.join("meanwhile").exists());
+    assert_eq!(sandbox.git_in(&path, &["status", "--porcelain"]), "");
+    // From elsewhere: the worktree is known by its id, and its path by the link.
+    fs::write(path.join("more"), "more\n").expect("write");
+    let done = sandbox.heddle(&["agent", "ready", "--session", &session, "-m", "more"]).exits(0).json();
+    assert_eq!(done["captured"], true, "{done}");
+    assert_eq!(sandbox.git(&["show", "refs/heddle/threads/t:more"]), "more");
+    // The next owner is given it, with what lies in it.
+    fs::write(path.join("loose"), "loose\n").expect("write");
+    sandbox.heddle(&["agent", "release", "--session", &session]).exits(0);
+    let (next, again) = reserved(&sandbox, "t");
+    assert_eq!(again, path);
+    let args = ["agent", "capture", "--session", next.as_str(), "-m", "loose"];
+    sandbox.heddle_in(&path, &args).exits(0);
+    assert_eq!(sandbox.git(&["show", "refs/heddle/threads/t:loose"]), "loose");
+}
