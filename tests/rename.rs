@@ -116,6 +116,19 @@ fn under_no_name_is_a_generation_given_out_twice() {
     sandbox.heddle(&["agent", "release", "--session", &session]).exits(0);
     assert_eq!(sandbox.reserve("a", &["--resume"])["generation"], 4);
     assert_eq!(sandbox.reserve("b", &[])["generation"], 2);
+    // Verifying goes by commits alone, and has to be told the old names.
+    let sandbox = Sandbox::new();
+    for thread in ["old", "new", "new"] {
+        let session = text(&sandbox.reserve(thread, &[]), "session_id");
+        sandbox.heddle(&["agent", "release", "--session", &session]).exits(0);
+    }
+    sandbox.heddle(&["thread", "drop", "new"]).exits(0);
+    let (session, path) = captured(&sandbox, "old");
+    capture(&sandbox, &session, &path, "first");
+    assert_eq!(rename(&sandbox, "old", "new", &["--session", &session])["generation"], 3);
+    capture(&sandbox, &session, &path, "second");
+    sandbox.heddle(&["verify", "new"]).exits(7);
+    sandbox.heddle(&["verify", "new", "--formerly", "old"]).exits(0);
     // Also where the record was lost: the commits' own names are older ones.
     let sandbox = Sandbox::new();
     let (session, _) = captured(&sandbox, "a");

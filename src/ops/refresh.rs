@@ -37,6 +37,7 @@ use crate::git::target::Target;
 use crate::git::worktree::Linked;
 use crate::git::{GitError, Repo};
 use crate::names::{CommitId, ThreadName};
+use crate::session::Session;
 use crate::session::binding::Binding;
 use crate::store::lock::FileLock;
 use crate::thread::locked::owner_of;
@@ -123,7 +124,8 @@ pub fn refresh(
     {
         return Err(Error::Owned { thread: thread.clone(), owner: owner.id.clone() });
     }
-    let done = bring_up_to_date(context, thread, request, standing, record.as_ref())?;
+    let session = acting.as_ref().map(|acting| &acting.session);
+    let done = bring_up_to_date(context, thread, request, standing, record.as_ref(), session)?;
     if let Some(acting) = acting {
         // A sign of life; should it fail, the next one comes soon.
         let _ = acting.lock(context).and_then(|owned| owned.renew(|_| {}));
@@ -137,6 +139,7 @@ fn bring_up_to_date(
     request: &Request,
     standing: &Standing,
     record: Option<&ThreadRecord>,
+    session: Option<&Session>,
 ) -> Result<Refreshed, Error> {
     let target = land::target_for(context, record, request.onto.as_deref())?;
     let target = target.ok_or_else(|| Error::Refused {
@@ -145,7 +148,7 @@ fn bring_up_to_date(
     })?;
     let place = place(context, thread, record)?;
     let old = drop::tip_of(context, thread)?;
-    let (outcome, new) = make(context, thread, request, &target, &old, record)?;
+    let (outcome, new) = make(context, thread, request, &target, &old, session)?;
     let mut done = Refreshed {
         outcome,
         new,
@@ -209,7 +212,7 @@ fn make(
     request: &Request,
     target: &Target,
     old: &CommitId,
-    record: Option<&ThreadRecord>,
+    session: Option<&Session>,
 ) -> Result<(Outcome, CommitId), Error> {
     let (repo, onto) = (context.repo, &target.commit);
     if repo.contains(old, onto)? {
@@ -219,7 +222,7 @@ fn make(
         return Ok((Outcome::Rebased(0), onto.clone()));
     }
     let conflicts = if request.merge {
-        match merge(context, thread, target, old, record)? {
+        match merge(context, thread, target, old, session)? {
             Ok(new) => return Ok((Outcome::Merged, new)),
             Err(paths) => paths,
         }
@@ -240,7 +243,7 @@ fn make(
     };
     // What conflicts commit by commit may merge as a whole.
     if request.keep_conflicts && !request.merge {
-        return Ok(match merge(context, thread, target, old, record)? {
+        return Ok(match merge(context, thread, target, old, session)? {
             Ok(new) => (Outcome::Merged, new),
             Err(paths) => (Outcome::Conflicts(paths), old.clone()),
         });
@@ -254,25 +257,26 @@ fn merge(
     thread: &ThreadName,
     target: &Target,
     old: &CommitId,
-    record: Option<&ThreadRecord>,
+    session: Option<&Session>,
 ) -> Result<Result<CommitId, Vec<Vec<u8>>>, Error> {
     let tree = match context.repo.merge_trees(None, old, &target.commit)? {
         Merged::Clean(tree) => tree,
         Merged::Conflicts(paths) => return Ok(Err(paths)),
     };
-    let message = merge_message(thread, &target.refname, record);
+    let message = merge_message(thread, &target.refname, session);
     Ok(Ok(commit(context.repo, &tree, &[old, &target.commit], &message)?))
 }
 
-/// The message of a merge of the target into the thread.
-fn merge_message(thread: &ThreadName, target: &str, record: Option<&ThreadRecord>) -> String {
+/// The message of a merge of the target into the thread, by `session` if not by a person.
+fn merge_message(thread: &ThreadName, target: &str, session: Option<&Session>) -> String {
     let short = target.strip_prefix("refs/heads/").or(target.strip_prefix("refs/remotes/"));
     let subject = format!("Merge '{}' into thread '{thread}'", short.unwrap_or(target));
-    let mut trailers = vec![("Heddle-Thread", thread.as_str().to_owned())];
-    if let Some(record) = record {
-        trailers.extend(record.owner.iter().map(|owner| ("Heddle-Session", owner.as_str().to_owned())));
-        trailers.push(("Heddle-Generation", record.generation.to_string()));
-    }
+    let Some(session) = session else { return subject + "\n" };
+    let trailers = [
+        ("Heddle-Thread", thread.as_str().to_owned()),
+        ("Heddle-Session", session.session_id.as_str().to_owned()),
+        ("Heddle-Generation", session.generation.to_string()),
+    ];
     with_trailers(&subject, &trailers)
 }
 

@@ -2,7 +2,8 @@
 //!
 //! The rules follow from fencing: each owner of a thread gets a generation of its own, higher
 //! than all before. So along every line of descent generations never go down; a session is
-//! one owner and has one generation; and a generation is one owner's.
+//! one owner and has one generation for as long as its thread has one name (a name that was used
+//! before may raise it); and a generation is one owner's.
 
 use std::collections::HashMap;
 
@@ -21,8 +22,9 @@ pub(super) trait Names {
 /// The owners of one thread, as commits name them.
 #[derive(Debug, Default)]
 pub struct Lineage {
-    /// The generation of each session, and the commit that named it first.
-    sessions: HashMap<SessionId, (Generation, CommitId)>,
+    /// The generation of each session under the thread's last name, and the commit that named it
+    /// first.
+    sessions: HashMap<SessionId, (Generation, CommitId, ThreadName)>,
     /// The session of each generation, and the commit that named it first.
     generations: HashMap<Generation, (SessionId, CommitId)>,
     /// The highest generation at each commit and below.
@@ -61,11 +63,14 @@ impl Lineage {
             self.high.insert(commit.id.clone(), high);
         }
         // A commit that landed a thread names all its sessions, and the last one's generation.
-        let (Some(own), Some([session])) = (own, stamp.map(|stamp| stamp.sessions.as_slice())) else {
-            return faults;
-        };
-        let (first, at) =
-            self.sessions.entry(session.clone()).or_insert_with(|| (own, commit.id.clone())).clone();
+        let (Some(own), Some(stamp)) = (own, stamp) else { return faults };
+        let [session] = stamp.sessions.as_slice() else { return faults };
+        let here = (own, commit.id.clone(), stamp.thread.clone());
+        let known = self.sessions.entry(session.clone()).or_insert_with(|| here.clone());
+        if known.2 != stamp.thread {
+            *known = here;
+        }
+        let (first, at, _) = known.clone();
         if first != own {
             let before = format!("generation {first} in {}", at.short());
             faults.push((Check::Sessions, format!("session '{session}' has generation {own}, and {before}")));
