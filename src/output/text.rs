@@ -12,6 +12,7 @@ use super::documents::{
     Capture, Doctor, Event, Liveness, Ready, ReadyStatus, Session, SessionStatus, Unadopted,
 };
 use super::grid::{Cell, Color, Grid, Keep, Step};
+use crate::session::identity::turns_text;
 
 /// How to write for one person.
 #[derive(Debug, Clone, Copy)]
@@ -24,13 +25,16 @@ pub struct Style {
     pub now: DateTime<Utc>,
 }
 
-/// Text without control characters: they show as escapes, line breaks as spaces.
+/// Text without control characters, and without those that turn the direction of what follows:
+/// they show as escapes, line breaks as spaces.
 #[must_use]
 pub fn clean(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut clean, character| {
         match character {
             '\n' | '\t' => clean.push(' '),
-            character if character.is_control() => clean.extend(character.escape_default()),
+            character if character.is_control() || turns_text(character) => {
+                clean.extend(character.escape_default());
+            }
             character => clean.push(character),
         }
         clean
@@ -325,6 +329,7 @@ mod tests {
     #[test]
     fn a_task_cannot_move_the_cursor() {
         assert_eq!(clean("a\x1b[2Jb\nc"), "a\\u{1b}[2Jb c");
+        assert_eq!(clean("a\u{202e}b"), "a\\u{202e}b");
     }
 
     #[test]

@@ -206,11 +206,17 @@ fn detect(variable: &impl Fn(&str) -> Option<String>) -> Detected {
     Detected { harness, provider: provider.map(str::to_owned), thinking_level }
 }
 
+/// Whether a character turns the direction in which what follows is shown, also beyond the end
+/// of the text that has it.
+#[must_use]
+pub fn turns_text(character: char) -> bool {
+    matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// The value as it may be stored and printed: on one line, without control characters and
 /// without those that reverse the direction of text, trimmed, at most [`MAX_CHARS`] long.
 fn clean(value: &str) -> Option<String> {
-    let printable =
-        |c: &char| !c.is_control() && !matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let printable = |c: &char| !c.is_control() && !turns_text(*c);
     let kept: String = value.chars().filter(printable).collect();
     let short: String = kept.trim().chars().take(MAX_CHARS).collect();
     let short = short.trim_end();
