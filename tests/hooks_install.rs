@@ -232,6 +232,7 @@ fn a_hook_that_was_there_gets_all_it_got_before_and_answers_for_itself() {
                 ("reference-transaction", &["committed"]),
                 ("post-rewrite", &["amend"]),
                 ("pre-commit", &["a b", "c"]),
+                ("pre-push", &["origin", "url"]),
             ] {
                 let sandbox = sandbox();
                 let path = hook(&sandbox, event);
@@ -682,6 +683,49 @@ fn a_template_gives_new_repositories_their_hooks() {
     sandbox.heddle_in(&outside.join("new"), &["hooks", "status"]).exits(7);
     sandbox.heddle_in(&outside, &["hooks", "uninstall", "--global-template"]).exits(0);
     assert!(fs::read_dir(sandbox.home().join("template/hooks")).expect("folder").next().is_none());
+}
+
+#[test]
+fn a_server_gets_its_own_hook_beside_the_one_it_has() {
+    let sandbox = sandbox();
+    let server = sandbox.home().join("server.git");
+    sandbox.git_in(sandbox.home(), &["init", "--quiet", "--bare", "server.git"]);
+    let _ = fs::remove_dir_all(server.join("hooks"));
+    let path = server.join("hooks/pre-receive");
+    let script = "#!/bin/sh\nwhile read -r old new ref; do echo \"took $ref\"; done\n";
+    write_hook(&path, script, 0o755);
+    let report = sandbox.heddle_in(&server, &["hooks", "install", "--server", "--json"]).exits(0).json();
+    assert_eq!(done(&report, "pre-receive"), "inserted");
+    assert_eq!(report["changes"].as_array().expect("changes").len(), 1);
+    let found = sandbox.heddle_in(&server, &["hooks", "status", "--json"]).exits(0).json();
+    assert_eq!(state(&found, "pre-receive")["fired"], true);
+    let url = server.to_str().expect("UTF-8");
+    let taken =
+        git_says(&sandbox, &sandbox.root(), &["push", url, "HEAD:refs/heads/main", "HEAD:refs/heads/other"]);
+    assert_eq!(taken.code, 0, "{taken:?}");
+    assert!(taken.stderr.contains("took refs/heads/main") && taken.stderr.contains("took refs/heads/other"));
+    // A ready mark for a thread that is not there.
+    let refused = git_says(&sandbox, &sandbox.root(), &["push", url, "HEAD:refs/heddle/ready/x"]);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.stderr.contains("heddle:") && !refused.stderr.contains("took"), "{refused:?}");
+    sandbox.heddle_in(&server, &["hooks", "uninstall"]).exits(0);
+    assert_eq!(fs::read_to_string(&path).expect("hook"), script);
+}
+
+#[test]
+fn a_push_asks_both_parties() {
+    let sandbox = sandbox();
+    sandbox.git_in(sandbox.home(), &["init", "--quiet", "--bare", "server.git"]);
+    write_hook(&hook(&sandbox, "pre-push"), "#!/bin/sh\nsed 's/^/told /' >&2\n", 0o755);
+    install(&sandbox);
+    sandbox.reserve("t", &[]);
+    let push = |refspec: &str| git_says(&sandbox, &sandbox.root(), &["push", "../server.git", refspec]);
+    let branch = push("HEAD:refs/heads/main");
+    assert_eq!(branch.code, 0, "{branch:?}");
+    assert!(branch.stderr.contains("told HEAD "), "{branch:?}");
+    let thread = push("refs/heddle/threads/t");
+    assert_eq!(thread.code, 1, "{thread:?}");
+    assert!(thread.stderr.contains("error: heddle: ") && !thread.stderr.contains("told"), "{thread:?}");
 }
 
 #[test]
