@@ -56,19 +56,23 @@ impl Manager {
         match self {
             Self::Husky => {
                 write(".husky/pre-commit", "echo pre-commit >>\"$HOME/ran\"\n");
+                write(".husky/pre-push", "echo pre-push >>\"$HOME/ran\"\n");
                 write(".husky/post-rewrite", "sed 's/^/post-rewrite /' >>\"$HOME/ran\"\n");
             }
             Self::Lefthook => write(
                 "lefthook.yml",
                 "pre-commit:\n  commands:\n    a:\n      run: echo pre-commit >>\"$HOME/ran\"\n\
+                 pre-push:\n  commands:\n    a:\n      run: echo pre-push >>\"$HOME/ran\"\n\
                  post-rewrite:\n  commands:\n    a:\n      use_stdin: true\n      run: sed 's/^/post-rewrite /' >>\"$HOME/ran\"\n",
             ),
             Self::PreCommit => write(
                 ".pre-commit-config.yaml",
-                "default_install_hook_types: [pre-commit, post-rewrite]\n\
+                "default_install_hook_types: [pre-commit, pre-push, post-rewrite]\n\
                  repos:\n- repo: local\n  hooks:\n\
                  \x20 - {id: a, name: a, language: system, always_run: true, pass_filenames: false, stages: [pre-commit],\n\
                  \x20    entry: sh -c 'echo pre-commit >>\"$HOME/ran\"'}\n\
+                 \x20 - {id: c, name: c, language: system, always_run: true, pass_filenames: false, stages: [pre-push],\n\
+                 \x20    entry: sh -c 'echo pre-push >>\"$HOME/ran\"'}\n\
                  \x20 - {id: b, name: b, language: system, always_run: true, pass_filenames: false, stages: [post-rewrite],\n\
                  \x20    entry: sh -c 'echo post-rewrite >>\"$HOME/ran\"'}\n",
             ),
@@ -105,6 +109,7 @@ impl Project {
         let sandbox = Sandbox::new();
         fs::remove_dir_all(sandbox.root().join(".git/hooks")).expect("samples");
         manager.configure(&sandbox);
+        sandbox.git_in(sandbox.home(), &["init", "--quiet", "--bare", "server.git"]);
         Self { manager, sandbox }
     }
 
@@ -159,11 +164,12 @@ impl Project {
 
         // Ours renews the lease, theirs writes a line.
         self.sandbox.lapse(&session);
+        let liveness =
+            || text(&self.sandbox.heddle(&["agent", "show", &session, "--json"]).json(), "liveness");
+        assert_eq!(liveness(), "dead", "{about}");
         let answer = self.git(&worktree, &["hook", "run", "pre-commit"]);
         assert_eq!(answer.code, 0, "{about}: {answer:?}");
-        let record = fs::read(self.sandbox.state(format!("agents/{session}.json"))).expect("record");
-        let record: serde_json::Value = serde_json::from_slice(&record).expect("JSON");
-        assert_ne!(record["heartbeat"]["monotonic_ms"], 0, "{about}");
+        assert_eq!(liveness(), "alive", "{about}");
         assert_eq!(self.ran(), "pre-commit\n", "{about}");
 
         // Ours puts the commit on the thread.
@@ -183,6 +189,15 @@ impl Project {
             _ => format!("pre-commit\npost-rewrite {before} {}\n", head()),
         };
         assert_eq!(self.ran(), told, "{about}");
+
+        // Ours refuses to publish somebody else's thread; theirs is asked about every push.
+        let push = |refspec: &str| self.git(&self.sandbox.root(), &["push", "../server.git", refspec]);
+        let answer = push(&format!("HEAD:refs/heads/{thread}"));
+        assert_eq!((answer.code, self.ran().as_str()), (0, "pre-push\n"), "{about}: {answer:?}");
+        let answer = push(&format!("refs/heddle/threads/{thread}"));
+        assert_eq!(answer.code, 1, "{about}: {answer:?}");
+        assert!(answer.stderr.contains("error: heddle: "), "{about}: {answer:?}");
+
         self.refuses_strangers();
         self.status(0);
         self.sandbox.heddle(&["agent", "release", "--session", &session]).exits(0);
