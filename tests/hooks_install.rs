@@ -292,6 +292,26 @@ fn what_a_link_names_is_run_and_not_written_to() {
     assert_eq!(fs::read_to_string(&script).expect("script"), "#!/bin/sh\necho \"linked ${0##*/}\" >&2\n");
 }
 
+#[test]
+fn a_chained_hook_that_was_replaced_is_neither_run_nor_lost() {
+    let sandbox = sandbox();
+    let path = hook(&sandbox, "pre-commit");
+    write_hook(&path, "#!/usr/bin/perl\nprint STDERR 'old';\n", 0o755);
+    install(&sandbox);
+    fs::remove_file(&path).expect("hook");
+    write_hook(&path, "#!/usr/bin/perl\nprint STDERR 'new';\n", 0o755);
+    // Which of the two is meant is for a person to say.
+    assert_eq!(done(&install(&sandbox), "pre-commit"), "skipped");
+    let found = status(&sandbox, 7);
+    let reason = state(&found, "pre-commit")["reason"].as_str().expect("a reason");
+    assert!(reason.contains("pre-commit.before-heddle"), "{reason}");
+    assert_eq!(feed(&sandbox, &path, &[], b"").stderr, "new");
+    fs::remove_file(hook(&sandbox, "pre-commit.before-heddle")).expect("hook");
+    assert_eq!(done(&install(&sandbox), "pre-commit"), "chained");
+    status(&sandbox, 0);
+    assert_eq!(feed(&sandbox, &path, &[], b"").stderr, "new");
+}
+
 /// Contents that a hook may have, nasty ones above all.
 fn contents() -> impl Strategy<Value = Vec<u8>> {
     let line = prop_oneof![
@@ -517,7 +537,10 @@ fn what_the_worktree_contains_is_not_edited_and_what_is_new_is_ignored() {
     // The part that enforces is reached; the other one needs the team's consent.
     let found = status(&sandbox, 7);
     assert_eq!(state(&found, "reference-transaction")["reached"], true);
-    assert_eq!(state(&found, "pre-commit")["reached"], false);
+    let pre_commit = state(&found, "pre-commit");
+    assert_eq!(pre_commit["reached"], false);
+    let reason = pre_commit["reason"].as_str().expect("a reason");
+    assert!(reason.contains("git heddle hooks run pre-commit"), "{reason}");
     let path = sandbox.root().join(".githooks/pre-commit");
     fs::write(&path, format!("#!/bin/sh\ngit heddle hooks run pre-commit \"$@\" || exit\n{tracked}"))
         .expect("write");

@@ -17,7 +17,7 @@
 //! # If another does the same now
 //! One lock a repository.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -83,9 +83,9 @@ pub(super) struct RecordV1 {
     /// Those of them, and of the folders above them, that were not there before.
     #[serde(default)]
     made: BTreeSet<PathBuf>,
-    /// The hooks that were left alone.
+    /// The hooks that were left alone, and why.
     #[serde(default)]
-    skipped: BTreeSet<PathBuf>,
+    pub(super) skipped: BTreeMap<PathBuf, String>,
     /// What another version keeps here.
     #[serde(flatten)]
     unknown: serde_json::Map<String, serde_json::Value>,
@@ -162,8 +162,11 @@ pub fn install(context: &Context<'_>, side: Side) -> Result<Report, Error> {
             changes.extend(unconfigure(context)?);
         }
     }
-    let skipped = changes.iter().filter(|change| matches!(change.done, Done::Skipped(_)));
-    let skipped: BTreeSet<PathBuf> = skipped.map(|change| change.path.clone()).collect();
+    let reason = |change: &Change| match &change.done {
+        Done::Skipped(reason) => Some((change.path.clone(), reason.clone())),
+        _ => None,
+    };
+    let skipped: BTreeMap<PathBuf, String> = changes.iter().filter_map(reason).collect();
     if skipped != record.skipped {
         record.skipped = skipped;
         record.write(context)?;
@@ -223,7 +226,7 @@ fn in_place(context: &Context<'_>, record: &RecordV1) -> Result<bool, Error> {
     };
     for event in record.side().events() {
         let file = HookFile { folder: &folder, event, durability: context.durability() };
-        if record.skipped.contains(&file.path()) {
+        if record.skipped.contains_key(&file.path()) {
             continue;
         }
         let there = matches!(file.look()?, files::Found::Ours { runs: true, current: true, .. });

@@ -213,6 +213,12 @@ fn missing(
         }
         Err(error) => return Err(error),
     }
+    if let Some(why) = record.and_then(|record| record.skipped.get(&file.path()))
+        && matches!(found, Found::Other { .. })
+    {
+        let reason = format!("it was left alone: {why}");
+        return Ok(Finding { mend: None, ..Finding::unreached(reason, INSTALL) });
+    }
     let was_here = record.is_some_and(|record| record.folders.contains(&place.folder));
     let default = context.repo.common_dir().join("hooks");
     let usual = HookFile { folder: &default, ..*file };
