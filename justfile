@@ -13,8 +13,8 @@ test:
 
 # What heddle does must not differ where its hooks are installed
 test-with-hooks:
-    HEDDLE_TEST_HOOKS=1 cargo test --locked --test capture --test land --test reservation --test run \
-        --test threads --test worktrees
+    HEDDLE_TEST_HOOKS=1 cargo test --locked --test capture --test land --test land_checkout --test rename \
+        --test reservation --test run --test threads --test worktrees
 
 # The benchmarks, release build, compared with plain Git
 bench:

@@ -8,7 +8,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use support::{Answer, Sandbox, Snapshot, assert_same, hooks, snapshot_of, text};
+use support::{Answer, Sandbox, Snapshot, assert_same, hooks, put, snapshot_of, text};
 
 /// Who runs a command: from where, and as which session.
 struct Caller {
@@ -40,7 +40,7 @@ impl Yard {
         };
         let (lapsed, lost) = reserve("fix", &["--worktree"]);
         for name in ["work", "more"] {
-            write(&lost, name, "x\n");
+            put(&lost, name, "x\n");
             sandbox.heddle_in(&lost, &["agent", "capture", "--session", &lapsed, "-m", name]).exits(0);
         }
         sandbox.lapse(&lapsed);
@@ -80,7 +80,7 @@ impl Yard {
     }
 
     fn git(&self, folder: &Path, args: &[&str]) -> Answer {
-        git(&self.sandbox, folder, args)
+        self.sandbox.try_git(folder, args)
     }
 
     /// What a refusal may not change: refs, reflogs, HEADs and heddle's own files.
@@ -95,39 +95,8 @@ impl Yard {
     }
 
     fn tip(&self, thread: &str) -> String {
-        tip(&self.sandbox, thread)
+        self.sandbox.tip(thread)
     }
-}
-
-fn git(sandbox: &Sandbox, folder: &Path, args: &[&str]) -> Answer {
-    Answer::of(&sandbox.program("git", folder, args).output().expect("git"))
-}
-
-fn tip(sandbox: &Sandbox, thread: &str) -> String {
-    sandbox.git(&["rev-parse", &format!("refs/heddle/threads/{thread}")])
-}
-
-/// A repository with hooks and a session on the thread `fix` with a worktree of its own.
-fn owned(more: &[&str]) -> (Sandbox, serde_json::Value, PathBuf) {
-    let sandbox = Sandbox::new();
-    hooks::install(&sandbox.root().join(".git"));
-    let reserved = sandbox.reserve("fix", &[&["--worktree"], more].concat());
-    let path = PathBuf::from(text(&reserved, "path"));
-    (sandbox, reserved, path)
-}
-
-#[track_caller]
-fn write(folder: &Path, name: &str, content: &str) {
-    fs::write(folder.join(name), content).expect("write");
-}
-
-/// Commits everything in `folder`; the commit.
-#[track_caller]
-fn commit(sandbox: &Sandbox, folder: &Path, name: &str, content: &str) -> String {
-    write(folder, name, content);
-    sandbox.git_in(folder, &["add", "-A"]);
-    sandbox.git_in(folder, &["commit", "--quiet", "-m", name]);
-    sandbox.git_in(folder, &["rev-parse", "HEAD"])
 }
 
 #[test]
@@ -219,7 +188,7 @@ fn a_refusal_says_whose_the_thread_is_and_what_to_do() {
 
 #[test]
 fn the_owner_moves_its_thread_from_anywhere() {
-    let (sandbox, reserved, path) = owned(&[]);
+    let (sandbox, reserved, path) = Sandbox::owned(&[]);
     let session = text(&reserved, "session_id");
     let next = sandbox.commit("next");
     let first = sandbox.git(&["rev-parse", "HEAD^"]);
@@ -227,17 +196,17 @@ fn the_owner_moves_its_thread_from_anywhere() {
         sandbox.program("git", &sandbox.root(), &["update-ref", "refs/heddle/threads/fix", &next]);
     let answer = Answer::of(&command.env("HEDDLE_SESSION", &session).output().expect("git")).exits(0);
     assert_eq!(answer.stderr, "");
-    assert_eq!(tip(&sandbox, "fix"), next);
+    assert_eq!(sandbox.tip("fix"), next);
     // In its worktree nobody has to say who they are.
-    git(&sandbox, &path, &["update-ref", "refs/heddle/threads/fix", &first]).exits(0);
-    git(&sandbox, &path, &["update-ref", "refs/heddle/ready/fix", &first]).exits(0);
-    git(&sandbox, &path, &["update-ref", "-d", "refs/heddle/ready/fix"]).exits(0);
-    assert_eq!(tip(&sandbox, "fix"), first);
+    sandbox.try_git(&path, &["update-ref", "refs/heddle/threads/fix", &first]).exits(0);
+    sandbox.try_git(&path, &["update-ref", "refs/heddle/ready/fix", &first]).exits(0);
+    sandbox.try_git(&path, &["update-ref", "-d", "refs/heddle/ready/fix"]).exits(0);
+    assert_eq!(sandbox.tip("fix"), first);
 }
 
 #[test]
 fn a_token_is_asked_for_where_it_is_required() {
-    let (sandbox, reserved, _) = owned(&["--require-token"]);
+    let (sandbox, reserved, _) = Sandbox::owned(&["--require-token"]);
     let (session, token) = (text(&reserved, "session_id"), text(&reserved, "reservation_token"));
     let next = sandbox.commit("next");
     let with = |token: Option<&str>| {
@@ -250,10 +219,10 @@ fn a_token_is_asked_for_where_it_is_required() {
     for token in [None, Some("hdl_wrong"), Some("")] {
         let answer = with(token);
         assert!(answer.code != 0 && answer.stderr.contains("token"), "{answer:?}");
-        assert_ne!(tip(&sandbox, "fix"), next);
+        assert_ne!(sandbox.tip("fix"), next);
     }
     with(Some(&token)).exits(0);
-    assert_eq!(tip(&sandbox, "fix"), next);
+    assert_eq!(sandbox.tip("fix"), next);
 }
 
 #[test]
@@ -282,7 +251,7 @@ fn head_stays_in_a_worktree_whose_session_lost_its_thread() {
     let yard = Yard::new();
     let id = yard.sandbox.git_in(&yard.lost, &["rev-parse", "--absolute-git-dir"]);
     let id = Path::new(&id).file_name().and_then(|id| id.to_str()).expect("an id").to_owned();
-    write(&yard.lost, "staged", "staged\n");
+    put(&yard.lost, "staged", "staged\n");
     for attempt in attempts {
         for session in [None, Some(&yard.lapsed), Some(&yard.other)] {
             let dirty = attempt[0] == "commit";
@@ -319,7 +288,7 @@ fn head_stays_in_a_worktree_whose_session_lost_its_thread() {
                 let _ = fs::remove_file(yard.sandbox.root().join(".git/worktrees").join(&id).join(left));
             }
             yard.sandbox.git_in(&yard.lost, &["reset", "--quiet", "--hard", "HEAD"]);
-            write(&yard.lost, "staged", "staged\n");
+            put(&yard.lost, "staged", "staged\n");
         }
     }
     // Nor from outside.
@@ -364,7 +333,7 @@ fn a_worktree_of_ones_own_is_kept_only_while_its_session_may_not_know() {
     hooks::install(&sandbox.root().join(".git"));
     let capture = |thread: &str| {
         let session = text(&sandbox.reserve(thread, &[]), "session_id");
-        write(&sandbox.root(), thread, "x\n");
+        put(&sandbox.root(), thread, "x\n");
         sandbox.heddle(&["agent", "capture", "--session", &session, "-m", "x"]).exits(0);
         session
     };
@@ -376,13 +345,13 @@ fn a_worktree_of_ones_own_is_kept_only_while_its_session_may_not_know() {
     // It was ended by somebody: it may be at work and not know.
     let session = capture("two");
     sandbox.heddle(&["agent", "release", "--session", &session, "--force"]).exits(0);
-    let refused = git(&sandbox, &sandbox.root(), &["commit", "--allow-empty", "-m", "x"]);
+    let refused = sandbox.try_git(&sandbox.root(), &["commit", "--allow-empty", "-m", "x"]);
     assert!(refused.code != 0 && refused.stderr.contains("git heddle doctor --fix"), "{refused:?}");
     let found = sandbox.heddle(&["--json", "doctor"]).json();
     assert_eq!(found["findings"][0]["kind"], "lost_worktree", "{found}");
-    git(&sandbox, &sandbox.root(), &["commit", "--allow-empty", "-m", "x"]).exits(1);
+    sandbox.try_git(&sandbox.root(), &["commit", "--allow-empty", "-m", "x"]).exits(1);
     sandbox.heddle(&["doctor", "--fix"]);
-    git(&sandbox, &sandbox.root(), &["commit", "--allow-empty", "-m", "x"]).exits(0);
+    sandbox.try_git(&sandbox.root(), &["commit", "--allow-empty", "-m", "x"]).exits(0);
 }
 
 #[test]
@@ -429,246 +398,15 @@ fn packing_is_nobodys_move() {
 }
 
 #[test]
-fn a_commit_an_amend_and_a_rebase_land_on_the_thread() {
-    let (sandbox, reserved, path) = owned(&[]);
-    let session = text(&reserved, "session_id");
-    let on_thread = |commit: &str, what: &str| assert_eq!(tip(&sandbox, "fix"), commit, "{what}");
-    let head = || sandbox.git_in(&path, &["rev-parse", "HEAD"]);
-    let one = commit(&sandbox, &path, "one", "1\n");
-    on_thread(&one, "a commit");
-    sandbox.git_in(&path, &["commit", "--quiet", "--amend", "-m", "uno"]);
-    on_thread(&head(), "an amend");
-    assert_ne!(head(), one);
-    let two = commit(&sandbox, &path, "two", "2\n");
-    sandbox.commit("onward");
-    sandbox.git_in(&path, &["rebase", "--quiet", "main"]);
-    on_thread(&head(), "a rebase");
-    assert_eq!(sandbox.git(&["rev-parse", "refs/heddle/threads/fix~2"]), sandbox.git(&["rev-parse", "main"]));
-    sandbox.git_in(&path, &["rebase", "--quiet", "--apply", "--force-rebase", "main"]);
-    on_thread(&head(), "a rebase by patches");
-    let elsewhere = sandbox.commit("elsewhere");
-    sandbox.git_in(&path, &["cherry-pick", &elsewhere]);
-    on_thread(&head(), "a cherry-pick");
-    sandbox.git_in(&path, &["revert", "--no-edit", "HEAD"]);
-    on_thread(&head(), "a revert");
-    sandbox.git_in(&path, &["merge", "--quiet", "--no-edit", "main"]);
-    on_thread(&head(), "a merge");
-    sandbox.git_in(&path, &["commit", "--quiet", "--no-verify", "--allow-empty", "-m", "x"]);
-    on_thread(&head(), "a commit that skips pre-commit");
-    // What was rewritten is still there.
-    let log = sandbox.git(&["reflog", "--format=%H", "refs/heddle/threads/fix"]);
-    assert!(log.contains(&one) && log.contains(&two), "{log}");
-    // The binding went along.
-    let captured =
-        sandbox.heddle_in(&path, &["agent", "capture", "--session", &session, "-m", "x"]).exits(0).json();
-    assert_eq!(captured["captured"], false);
-    write(&path, "three", "3\n");
-    sandbox.heddle_in(&path, &["agent", "capture", "--session", &session, "-m", "x"]).exits(0);
-    on_thread(&head(), "a capture");
-    assert_eq!(sandbox.heddle(&["--json", "doctor"]).exits(0).json()["findings"], serde_json::json!([]));
-}
-
-#[test]
-fn a_commit_on_a_branch_lands_and_leaves_the_branch_alone() {
-    let (sandbox, _, path) = owned(&[]);
-    sandbox.git_in(&path, &["checkout", "--quiet", "-b", "mine"]);
-    let one = commit(&sandbox, &path, "one", "1\n");
-    assert_eq!((tip(&sandbox, "fix"), sandbox.git(&["rev-parse", "mine"])), (one.clone(), one));
-    sandbox.git_in(&path, &["commit", "--quiet", "--amend", "-m", "uno"]);
-    assert_eq!(tip(&sandbox, "fix"), sandbox.git(&["rev-parse", "mine"]));
-    sandbox.commit("onward");
-    sandbox.git_in(&path, &["rebase", "--quiet", "main"]);
-    assert_eq!(tip(&sandbox, "fix"), sandbox.git(&["rev-parse", "mine"]));
-    assert_eq!(sandbox.git_in(&path, &["symbolic-ref", "HEAD"]), "refs/heads/mine");
-}
-
-#[test]
-fn what_only_moves_head_leaves_the_thread_alone() {
-    let (sandbox, _, path) = owned(&[]);
-    let one = commit(&sandbox, &path, "one", "1\n");
-    let two = commit(&sandbox, &path, "two", "2\n");
-    commit(&sandbox, &path, "three", "3\n");
-    let last = commit(&sandbox, &path, "four", "4\n");
-    let stays = |args: &[&str]| {
-        let answer = git(&sandbox, &path, args);
-        assert_eq!(tip(&sandbox, "fix"), last, "git {args:?}: {answer:?}");
-        answer
-    };
-    for args in [
-        &["reset", "--quiet", "--hard", &one][..],
-        // Forward again, in steps, as a commit would move it.
-        &["reset", "--quiet", "--soft", &two],
-        &["reset", "--quiet", "--hard", &last],
-        &["checkout", "--quiet", "--detach", &one],
-        &["checkout", "--quiet", "--detach", &last],
-        &["update-ref", "HEAD", &two],
-        &["reset", "--quiet", "--hard", &last],
-        &["bisect", "start", &last, &one],
-        &["bisect", "good"],
-        &["bisect", "reset"],
-        &["stash", "--include-untracked"],
-        &["checkout", "--quiet", "-b", "mine"],
-        &["reset", "--quiet", "--hard", &one],
-        &["reset", "--quiet", "--hard", &last],
-        &["checkout", "--quiet", "--detach", &last],
-    ] {
-        stays(args).exits(0);
-    }
-    // Where the thread lags behind, as after a reservation on a branch's tip.
-    let ahead = {
-        write(&sandbox.root(), "ahead", "x\n");
-        sandbox.git(&["checkout", "--quiet", "--detach", &last]);
-        sandbox.commit("ahead")
-    };
-    stays(&["reset", "--quiet", "--hard", &ahead]).exits(0);
-    stays(&["reset", "--quiet", "--hard", &last]).exits(0);
-    let mut command = sandbox.program("git", &path, &["reset", "--quiet", "--hard", &ahead]);
-    command.env("GIT_REFLOG_ACTION", "commit");
-    Answer::of(&command.output().expect("git")).exits(0);
-    assert_eq!(tip(&sandbox, "fix"), last, "a reset that calls itself a commit");
-    stays(&["reset", "--quiet", "--hard", &last]).exits(0);
-}
-
-#[test]
-fn a_rebase_lands_when_it_has_finished_and_not_before() {
-    let (sandbox, _, path) = owned(&[]);
-    commit(&sandbox, &path, "shared", "mine\n");
-    let last = commit(&sandbox, &path, "two", "2\n");
-    write(&sandbox.root(), "shared", "theirs\n");
-    sandbox.git(&["add", "-A"]);
-    sandbox.git(&["commit", "--quiet", "-m", "theirs"]);
-    let stopped = git(&sandbox, &path, &["rebase", "main"]);
-    assert_eq!((stopped.code, tip(&sandbox, "fix")), (1, last.clone()), "{stopped:?}");
-    git(&sandbox, &path, &["rebase", "--abort"]).exits(0);
-    assert_eq!(tip(&sandbox, "fix"), last);
-    git(&sandbox, &path, &["rebase", "main"]).exits(1);
-    write(&path, "shared", "both\n");
-    sandbox.git_in(&path, &["add", "shared"]);
-    let mut command = sandbox.program("git", &path, &["rebase", "--continue"]);
-    Answer::of(&command.env("GIT_EDITOR", "true").output().expect("git")).exits(0);
-    let head = sandbox.git_in(&path, &["rev-parse", "HEAD"]);
-    assert_eq!(tip(&sandbox, "fix"), head);
-    assert_ne!(head, last);
-    // An amend in the middle is a part of it.
-    let mut command = sandbox.program("git", &path, &["rebase", "--interactive", "HEAD~2"]);
-    command.env("GIT_SEQUENCE_EDITOR", "sed -i 1s/pick/edit/");
-    Answer::of(&command.output().expect("git")).exits(0);
-    sandbox.git_in(&path, &["commit", "--quiet", "--amend", "-m", "amended"]);
-    assert_eq!(tip(&sandbox, "fix"), head);
-    sandbox.git_in(&path, &["rebase", "--continue"]);
-    let after = sandbox.git_in(&path, &["rev-parse", "HEAD"]);
-    assert_eq!(tip(&sandbox, "fix"), after);
-    assert_ne!(after, head);
-}
-
-#[test]
-fn a_rebase_without_commits_of_its_own_is_adopted() {
-    let (sandbox, reserved, path) = owned(&[]);
-    let before = tip(&sandbox, "fix");
-    let main = sandbox.commit("onward");
-    sandbox.git_in(&path, &["rebase", "--quiet", "main"]);
-    // Git tells no hook that it has finished.
-    assert_eq!((tip(&sandbox, "fix"), sandbox.git_in(&path, &["rev-parse", "HEAD"])), (before, main.clone()));
-    let args = ["agent", "capture", "--session", &text(&reserved, "session_id"), "-m", "x"];
-    assert_eq!(sandbox.heddle_in(&path, &args).exits(0).json()["captured"], true);
-    assert_eq!(tip(&sandbox, "fix"), main);
-}
-
-#[test]
-fn what_could_not_land_is_adopted_by_the_next_capture() {
-    let (sandbox, reserved, path) = owned(&[]);
-    let session = text(&reserved, "session_id");
-    let before = tip(&sandbox, "fix");
-    let held = fs::File::options().write(true).open(sandbox.state("locks/fix.lock")).expect("the lock");
-    held.lock().expect("lock");
-    write(&path, "one", "1\n");
-    sandbox.git_in(&path, &["add", "one"]);
-    let made =
-        git(&sandbox, &path, &["-c", "heddle.lockTimeout=0", "commit", "--quiet", "-m", "one"]).exits(0);
-    assert!(made.stderr.contains("the next capture adopts it"), "{made:?}");
-    let one = sandbox.git_in(&path, &["rev-parse", "HEAD"]);
-    assert_eq!(tip(&sandbox, "fix"), before);
-    drop(held);
-    // On top of what did not land nothing lands either.
-    let made = git(&sandbox, &path, &["commit", "--quiet", "--allow-empty", "-m", "two"]).exits(0);
-    assert!(made.stderr.contains("the next capture adopts it"), "{made:?}");
-    assert_eq!(tip(&sandbox, "fix"), before);
-    let captured =
-        sandbox.heddle_in(&path, &["agent", "capture", "--session", &session, "-m", "x"]).exits(0).json();
-    assert_eq!(captured["captured"], true, "{captured}");
-    assert_eq!(sandbox.git(&["rev-parse", "refs/heddle/threads/fix^"]), one);
-    assert_eq!(sandbox.git_in(&path, &["rev-parse", "HEAD"]), tip(&sandbox, "fix"));
-}
-
-#[test]
-fn commits_and_captures_at_once_lose_nothing() {
-    const ROUNDS: usize = 12;
-    let (sandbox, reserved, path) = owned(&[]);
-    let session = text(&reserved, "session_id");
-    let (mut committed, mut captured) = (Vec::new(), Vec::new());
-    std::thread::scope(|scope| {
-        let commits = scope.spawn(|| {
-            let mut made = Vec::new();
-            for round in 0..ROUNDS {
-                let message = format!("by hand {round}");
-                let args = ["commit", "--quiet", "--allow-empty", "-m", &message];
-                let output = sandbox.program("git", &path, &args).output().expect("git");
-                if output.status.success() {
-                    made.push(message);
-                }
-            }
-            made
-        });
-        for round in 0..ROUNDS {
-            write(&path, "captured", &format!("{round}\n"));
-            let args = ["agent", "capture", "--session", &session, "-m", "captured"];
-            let answer = sandbox.heddle_in(&path, &args);
-            // HEAD moved while it was made: nothing was captured, and nothing was lost.
-            assert!(matches!(answer.code, 0 | 4), "{answer:?}");
-            if answer.code == 0 {
-                captured.push(text(&answer.json(), "commit"));
-            }
-        }
-        committed = commits.join().expect("no panic");
-    });
-    let thread = sandbox.git(&["rev-list", "refs/heddle/threads/fix"]);
-    for commit in &captured {
-        assert!(thread.contains(commit), "{commit} was captured and lost");
-    }
-    let both = sandbox.git_in(&path, &["log", "--format=%s", "HEAD", "refs/heddle/threads/fix"]);
-    for message in &committed {
-        assert!(both.lines().any(|subject| subject == message), "{message} was committed and lost: {both}");
-    }
-    assert!(!committed.is_empty() && !captured.is_empty());
-    assert_eq!(sandbox.heddle(&["--json", "doctor"]).exits(0).json()["findings"], serde_json::json!([]));
-}
-
-#[test]
 fn nothing_waits_for_the_lock_of_a_thread_while_git_holds_its_own() {
-    let (sandbox, _, path) = owned(&[]);
+    let (sandbox, _, path) = Sandbox::owned(&[]);
     let next = sandbox.commit("next");
     let held = fs::File::options().write(true).open(sandbox.state("locks/fix.lock")).expect("the lock");
     held.lock().expect("lock");
-    let answer = git(&sandbox, &path, &["update-ref", "refs/heddle/threads/fix", &next]).exits(0);
+    let answer = sandbox.try_git(&path, &["update-ref", "refs/heddle/threads/fix", &next]).exits(0);
     assert_eq!(answer.stderr, "");
-    let refused = git(&sandbox, &sandbox.root(), &["update-ref", "-d", "refs/heddle/threads/fix"]);
+    let refused = sandbox.try_git(&sandbox.root(), &["update-ref", "-d", "refs/heddle/threads/fix"]);
     assert!(refused.code != 0 && refused.stderr.contains("moves for its owner only"), "{refused:?}");
-}
-
-#[test]
-fn a_commit_renews_the_lease_before_it_is_made() {
-    let (sandbox, reserved, path) = owned(&[]);
-    let session = text(&reserved, "session_id");
-    sandbox.edit_session(&session, |record| {
-        record["heartbeat"]["at"] = serde_json::json!("2026-01-01T00:00:00Z");
-        record["heartbeat"]["monotonic_ms"] = serde_json::json!(0);
-    });
-    // It lapsed, and nobody took its thread: it revives. The commit itself comes to nothing.
-    let aborted = git(&sandbox, &path, &["commit", "--allow-empty", "-m", ""]);
-    assert!(aborted.stderr.contains("empty commit message"), "{aborted:?}");
-    let shown = sandbox.heddle(&["--json", "agent", "show", &session]).exits(0).json();
-    assert_eq!((&shown["liveness"], &shown["status"]), (&"alive".into(), &"active".into()), "{shown}");
-    assert_ne!(shown["heartbeat_at"], "2026-01-01T00:00:00.000Z");
 }
 
 #[test]
@@ -735,7 +473,7 @@ fn what_cannot_be_judged_passes_unless_enforced() {
 
 #[test]
 fn without_the_program_a_shim_says_so_once_and_passes_unless_enforced() {
-    let (sandbox, _, path) = owned(&[]);
+    let (sandbox, _, path) = Sandbox::owned(&[]);
     let without = |args: &[&str]| {
         let mut command = sandbox.program("git", &path, args);
         Answer::of(&command.env("PATH", "/usr/bin:/bin").output().expect("git"))
@@ -759,7 +497,7 @@ fn without_the_program_a_shim_says_so_once_and_passes_unless_enforced() {
 
 #[test]
 fn the_program_is_started_only_where_there_is_something_to_ask() {
-    let (sandbox, _, path) = owned(&[]);
+    let (sandbox, _, path) = Sandbox::owned(&[]);
     let (bin, log) = (sandbox.home().join("bin"), sandbox.home().join("log"));
     fs::create_dir(&bin).expect("folder");
     let script = format!("#!/bin/sh\necho \"$@\" >> '{}'\n", log.display());
@@ -809,7 +547,7 @@ fn a_voucher_is_worth_nothing_once_its_command_is_done() {
         .expect("write");
     fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).expect("mode");
     sandbox.reserve("fix", &["--worktree"]);
-    let before = tip(&sandbox, "fix");
+    let before = sandbox.tip("fix");
     sandbox.commit("next");
     for voucher in fs::read_to_string(&stolen).unwrap_or_default().lines().chain(["1", "", "x"]) {
         let mut command =
@@ -817,7 +555,7 @@ fn a_voucher_is_worth_nothing_once_its_command_is_done() {
         let answer = Answer::of(&command.env("HEDDLE_VOUCHER", voucher).output().expect("git"));
         assert!(answer.code != 0 && answer.stderr.contains("moves for its owner only"), "{answer:?}");
     }
-    assert_eq!(tip(&sandbox, "fix"), before);
+    assert_eq!(sandbox.tip("fix"), before);
 }
 
 #[test]
@@ -848,7 +586,7 @@ fn a_day_of_work(hooked: bool) -> Vec<String> {
     let root = sandbox.root();
     sandbox.git_in(sandbox.home(), &["init", "--quiet", "--bare", "remote"]);
     sandbox.git(&["remote", "add", "origin", "../remote"]);
-    write(&root, "stashed", "x\n");
+    put(&root, "stashed", "x\n");
     let mut said = Vec::new();
     for args in [
         "add -A",
@@ -894,7 +632,7 @@ fn a_day_of_work(hooked: bool) -> Vec<String> {
         "reflog expire --expire=now --all",
     ] {
         let args: Vec<&str> = args.split(' ').collect();
-        let answer = git(&sandbox, &root, &args);
+        let answer = sandbox.try_git(&root, &args);
         let refs = sandbox.git(&["for-each-ref"]);
         said.push(format!("{args:?}: {} {}{}{refs}", answer.code, answer.stdout, answer.stderr));
     }

@@ -1,5 +1,6 @@
 //! Reserving, holding and releasing threads, by the program itself in real repositories.
 
+#[expect(dead_code, reason = "the sandbox serves other tests too")]
 mod support;
 
 use std::collections::BTreeSet;

@@ -49,6 +49,12 @@ pub(crate) fn text(document: &Value, key: &str) -> String {
     document[key].as_str().unwrap_or_else(|| panic!("{key} in {document}")).to_owned()
 }
 
+/// Writes a file.
+#[track_caller]
+pub(crate) fn put(folder: &Path, name: &str, content: &str) {
+    fs::write(folder.join(name), content).expect("write");
+}
+
 /// Files by their paths.
 pub(crate) type Snapshot = BTreeMap<PathBuf, Vec<u8>>;
 
@@ -147,6 +153,37 @@ impl Sandbox {
         self.git(&["add", name]);
         self.git(&["commit", "--quiet", "--message", name]);
         self.git(&["rev-parse", "HEAD"])
+    }
+
+    /// The git program elsewhere, whatever it exits with.
+    pub(crate) fn try_git(&self, folder: &Path, args: &[&str]) -> Answer {
+        Answer::of(&self.program("git", folder, args).output().expect("git"))
+    }
+
+    /// Commits all files of the worktree in `folder`, `name` with `content`; the commit.
+    #[track_caller]
+    pub(crate) fn commit_in(&self, folder: &Path, name: &str, content: &str) -> String {
+        put(folder, name, content);
+        self.git_in(folder, &["add", "-A"]);
+        self.git_in(folder, &["commit", "--quiet", "-m", name]);
+        self.git_in(folder, &["rev-parse", "HEAD"])
+    }
+
+    /// A repository with hooks and a session on the thread `fix` with a worktree of its own:
+    /// also the session and the worktree.
+    #[track_caller]
+    pub(crate) fn owned(more: &[&str]) -> (Self, Value, PathBuf) {
+        let sandbox = Self::new();
+        hooks::install(&sandbox.root().join(".git"));
+        let reserved = sandbox.reserve("fix", &[&["--worktree"], more].concat());
+        let path = PathBuf::from(text(&reserved, "path"));
+        (sandbox, reserved, path)
+    }
+
+    /// The tip of a thread.
+    #[track_caller]
+    pub(crate) fn tip(&self, thread: &str) -> String {
+        self.git(&["rev-parse", &format!("refs/heddle/threads/{thread}")])
     }
 
     /// The program under test, to be started by the caller.
