@@ -37,7 +37,7 @@ impl Row {
             self.pairs.iter().map(|(ours, theirs)| ours.as_secs_f64() / theirs.as_secs_f64()).collect(),
         );
         println!(
-            "| {} | {} | {:.2} ms | {:.2} ms | {:.2} × | {:.1} × |",
+            "| {} | {} | {:.2} ms | {:.2} ms | {:.2} × | {:.2} × |",
             self.work,
             self.against,
             millis(|pair| pair.0),

@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
 
+#[expect(dead_code, reason = "the hooks serve other tests too")]
 #[path = "support_hooks/mod.rs"]
 mod hooks;
 
@@ -26,7 +27,7 @@ impl Sandbox {
         let mut sandbox = Self { folder, session: String::new() };
         sandbox.git(&["init", "-q", "-b", "main"]);
         if hooks::wanted() {
-            hooks::install(&sandbox.repo().join(".git"));
+            hooks::place(&sandbox.repo().join(".git"));
         }
         sandbox.git(&["config", "user.name", "A. Person"]);
         sandbox.git(&["config", "user.email", "person@example.com"]);

@@ -78,7 +78,7 @@ impl Sandbox {
         let sandbox = Self::empty();
         sandbox.git(&["init", "--quiet", "--initial-branch=main"]);
         if hooks::wanted() {
-            hooks::install(&sandbox.root().join(".git"));
+            hooks::place(&sandbox.root().join(".git"));
         }
         sandbox
     }

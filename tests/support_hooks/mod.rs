@@ -1,6 +1,7 @@
 //! Heddle's hooks in a test's repository.
 
 use std::ffi::OsString;
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 
@@ -15,6 +16,17 @@ pub(crate) fn install(git_dir: &Path) {
         .env("GIT_CONFIG_GLOBAL", "/dev/null");
     let output = command.output().expect("git-heddle");
     assert!(output.status.success(), "{output:?}");
+}
+
+/// Puts the shims where Git looks for hooks and leaves no other trace, for tests that look at
+/// what there is.
+pub(crate) fn place(git_dir: &Path) {
+    let shims = Path::new(env!("CARGO_MANIFEST_DIR")).join("hooks");
+    let to = git_dir.join("hooks");
+    fs::create_dir_all(&to).expect("folder");
+    for shim in fs::read_dir(shims).expect("the shims").flatten() {
+        fs::copy(shim.path(), to.join(shim.file_name())).expect("a shim");
+    }
 }
 
 /// Whether every test's repository is to have them: what the hooks let pass must not differ

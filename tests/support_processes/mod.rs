@@ -72,7 +72,7 @@ impl Sandbox {
         }
         sandbox.git(&["init", "-q", "-b", "main", "--template="]);
         if hooks::wanted() {
-            hooks::install(&sandbox.git_dir());
+            hooks::place(&sandbox.git_dir());
         }
         let config = "[user]\n\tname = A\n\temail = a@example.com\n[heddle]\n\tlockTimeout = 10s\n";
         let path = sandbox.git_dir().join("config");
