@@ -162,17 +162,13 @@ fn fill(folder: &Path, ended: usize, live: usize, threads: usize) {
     git(folder, &["pack-refs", "--all"]);
 }
 
-/// Puts the shims where Git looks for hooks, or hooks that do nothing at all: what Git itself
-/// takes to start one.
+/// Installs the hooks, or in their place some that do nothing at all: what Git itself takes to
+/// start one.
 fn install(folder: &Path, empty: bool) {
-    let hooks = folder.join(".git/hooks");
-    let _ = fs::remove_dir_all(&hooks);
-    fs::create_dir_all(&hooks).expect("folder");
-    for shim in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("hooks")).expect("shims").flatten() {
-        let to = hooks.join(shim.file_name());
-        fs::copy(shim.path(), &to).expect("a shim");
-        if empty {
-            fs::write(&to, "#!/bin/sh\n").expect("a hook");
+    timed(folder, HEDDLE, &["hooks", "install"]);
+    if empty {
+        for hook in fs::read_dir(folder.join(".git/hooks")).expect("hooks").flatten() {
+            fs::write(hook.path(), "#!/bin/sh\n").expect("a hook");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `thread list` and `thread show`: what people and scripts see of threads.
 
+#[expect(dead_code, reason = "the sandbox serves other tests too")]
 mod support;
 
 use std::collections::BTreeMap;

@@ -25,6 +25,10 @@ pub(crate) fn place(git_dir: &Path) {
     let to = git_dir.join("hooks");
     fs::create_dir_all(&to).expect("folder");
     for shim in fs::read_dir(shims).expect("the shims").flatten() {
+        // A server's.
+        if shim.file_name() == "pre-receive" {
+            continue;
+        }
         fs::copy(shim.path(), to.join(shim.file_name())).expect("a shim");
     }
 }
