@@ -147,6 +147,15 @@ fn only_the_owner_publishes_and_what_nobody_owns_anybody_does() {
     publish(&sandbox, &sandbox.root(), 0, &["origin", "owned", "--force"]);
     assert_eq!(there(&sandbox).len(), 2);
     assert_eq!(publish(&sandbox, &sandbox.root(), 0, &[]).json()["published"][0]["already"], true);
+    // A damaged record leaves its thread out, and no other.
+    fs::write(sandbox.state("threads/owned.json"), "{").expect("write");
+    let answer = publish(&sandbox, &sandbox.root(), 0, &[]);
+    assert!(
+        answer.stderr.contains("a thread was left out") && answer.stderr.contains("owned.json"),
+        "{answer:?}"
+    );
+    assert_eq!(answer.json()["published"].as_array().map(Vec::len), Some(1));
+    publish(&sandbox, &sandbox.root(), 1, &["origin", "owned"]);
 }
 
 #[test]

@@ -43,5 +43,8 @@ pub fn run(args: &Args, ground: &mut Ground<'_>) -> Result<(), Error> {
     for (thread, owner) in &report.skipped {
         ground.narrator.warning(&format!("thread '{thread}' was left out: session '{owner}' owns it"));
     }
+    for sentence in &report.unreadable {
+        ground.narrator.warning(&format!("a thread was left out: {sentence}"));
+    }
     ground.print(&present::published(&report), |document, _| text::published(document))
 }

@@ -74,6 +74,8 @@ pub struct PublishReport {
     pub published: Vec<Published>,
     /// What was left out, with the session that owns it.
     pub skipped: Vec<(ThreadName, SessionId)>,
+    /// A sentence for each thread that was left out because its record cannot be read.
+    pub unreadable: Vec<String>,
 }
 
 /// Publishes what `request` names.
@@ -84,7 +86,7 @@ pub struct PublishReport {
 /// words of Git and of the server.
 pub fn publish(context: &Context<'_>, request: &Request) -> Result<PublishReport, Error> {
     let remote = remote(context, request.remote.as_deref(), true)?;
-    let (threads, skipped) = choose(context, request)?;
+    let Chosen { threads, skipped, unreadable } = choose(context, request)?;
     let mut refused = None;
     for _ in 0..TRIES {
         let there = if threads.is_empty() { BTreeMap::new() } else { list(context, &remote)? };
@@ -102,7 +104,7 @@ pub fn publish(context: &Context<'_>, request: &Request) -> Result<PublishReport
             }
             remember(context, &remote, &changes);
         }
-        return Ok(PublishReport { remote, published, skipped });
+        return Ok(PublishReport { remote, published, skipped, unreadable });
     }
     Err(refused.map_or_else(|| moving(&remote), |(error, _)| error))
 }
@@ -132,10 +134,15 @@ fn remote(context: &Context<'_>, given: Option<&str>, push: bool) -> Result<Stri
     })
 }
 
-type Skipped = Vec<(ThreadName, SessionId)>;
+/// Which threads to publish, and which are left out.
+#[derive(Default)]
+struct Chosen {
+    threads: Vec<ThreadName>,
+    skipped: Vec<(ThreadName, SessionId)>,
+    unreadable: Vec<String>,
+}
 
-/// The threads to publish, and those that another owns.
-fn choose(context: &Context<'_>, request: &Request) -> Result<(Vec<ThreadName>, Skipped), Error> {
+fn choose(context: &Context<'_>, request: &Request) -> Result<Chosen, Error> {
     let own = match &request.claim {
         Some(claim) if request.threads.is_empty() => {
             Some(vec![super::acting::find(context, &claim.session)?.thread])
@@ -150,17 +157,20 @@ fn choose(context: &Context<'_>, request: &Request) -> Result<(Vec<ThreadName>, 
                 return Err(Error::Owned { thread: thread.clone(), owner });
             }
         }
-        return Ok((named, Vec::new()));
+        return Ok(Chosen { threads: named, ..Chosen::default() });
     }
-    let (mut threads, mut skipped) = (Vec::new(), Vec::new());
+    let mut chosen = Chosen::default();
     for (name, _) in context.repo.list_refs(THREADS)? {
         let Ok(thread) = ThreadName::parse(&name[THREADS.len()..]) else { continue };
-        match in_the_way(context, &thread, request)? {
-            Some(owner) => skipped.push((thread, owner)),
-            None => threads.push(thread),
+        match in_the_way(context, &thread, request) {
+            Ok(Some(owner)) => chosen.skipped.push((thread, owner)),
+            Ok(None) => chosen.threads.push(thread),
+            // Whose it is cannot be told; the others' are theirs all the same.
+            Err(Error::Store(error)) => chosen.unreadable.push(error.to_string()),
+            Err(error) => return Err(error),
         }
     }
-    Ok((threads, skipped))
+    Ok(chosen)
 }
 
 /// The session that owns `thread`, may be alive, and is not the caller's.
