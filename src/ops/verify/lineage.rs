@@ -103,59 +103,22 @@ pub(super) fn check(
         lineages.insert(own.clone(), begins);
     }
     for commit in commits {
-        let mut about = |check: Check, message: String, hint| {
+        let (claim, faults) = claim_of(candidate, commit, request, names);
+        let mut find = |check: Check, message: String, hint| {
             let message = format!("commit {}: {message}", commit.id.short());
-            subject.findings.push(Finding {
-                check,
-                commit: Some(commit.id.clone()),
-                path: None,
-                message,
-                hint,
-            });
+            subject.find(Finding { check, commit: Some(commit.id.clone()), path: None, message, hint });
         };
-        let claim = match stamp(&commit.message) {
-            Ok(claim) => claim,
-            Err(faults) => {
-                faults
-                    .into_iter()
-                    .for_each(|fault| about(Check::Trailers, format!("its message {fault}"), None));
-                hand_on(&mut lineages, commit);
-                continue;
-            }
-        };
-        let Some(claim) = claim else {
-            if request.require_session {
-                about(Check::Sessions, "no session made it".to_owned(), None);
-            }
-            hand_on(&mut lineages, commit);
-            continue;
-        };
-        let mut of = claim.thread.clone();
-        if candidate.kind == Kind::Thread {
-            if claim.sessions.len() != 1 {
-                let count = claim.sessions.len();
-                about(Check::Trailers, format!("its message has {count} Heddle-Session trailers"), None);
-                hand_on(&mut lineages, commit);
-                continue;
-            }
-            if let Some(own) = candidate.thread.as_ref().filter(|own| **own != claim.thread) {
-                if request.formerly.contains(&claim.thread) {
-                    of = own.clone();
-                } else if !names.has(candidate.shelf, &claim.thread, &commit.id) {
-                    let hint = "after 'thread rename', give the old name with --formerly";
-                    let other = &claim.thread;
-                    let message = format!("it names thread '{other}', which does not have it");
-                    about(Check::Trailers, message, Some(hint));
-                    hand_on(&mut lineages, commit);
-                    continue;
-                }
-            }
+        for Fault { check, message, hint } in faults {
+            find(check, message, hint);
         }
-        lineages.entry(of.clone()).or_default();
+        if let Some((thread, _)) = &claim {
+            lineages.entry(thread.clone()).or_default();
+        }
+        // A commit that claims nothing, or nothing that counts, hands on what its parents had.
         for (thread, lineage) in &mut lineages {
-            let stamp = (*thread == of).then_some(&claim);
+            let stamp = claim.as_ref().filter(|(of, _)| of == thread).map(|(_, stamp)| stamp);
             for (check, message) in lineage.follow(commit, stamp) {
-                about(check, message, None);
+                find(check, message, None);
             }
         }
     }
@@ -168,10 +131,47 @@ pub(super) fn check(
     }
 }
 
-/// A commit whose claim does not count hands on what its parents had.
-fn hand_on(lineages: &mut HashMap<ThreadName, Lineage>, commit: &StoredCommit) {
-    for lineage in lineages.values_mut() {
-        let faults = lineage.follow(commit, None);
-        debug_assert!(faults.is_empty(), "what claims nothing contradicts nothing");
+/// What is wrong with what one commit says.
+struct Fault {
+    check: Check,
+    message: String,
+    hint: Option<&'static str>,
+}
+
+/// What the commit claims, and of which thread that counts; what is wrong with it.
+fn claim_of(
+    candidate: &Candidate,
+    commit: &StoredCommit,
+    request: &Request,
+    names: &mut dyn Names,
+) -> (Option<(ThreadName, Stamp)>, Vec<Fault>) {
+    let fault = |check, message: String, hint| (None, vec![Fault { check, message, hint }]);
+    let claim = match stamp(&commit.message) {
+        Ok(Some(claim)) => claim,
+        Ok(None) if request.require_session => {
+            return fault(Check::Sessions, "no session made it".to_owned(), None);
+        }
+        Ok(None) => return (None, Vec::new()),
+        Err(faults) => {
+            let of =
+                |fault| Fault { check: Check::Trailers, message: format!("its message {fault}"), hint: None };
+            return (None, faults.into_iter().map(of).collect());
+        }
+    };
+    // In a range anything may have landed, and what landed a thread names all its sessions.
+    let Some(own) = candidate.thread.as_ref().filter(|_| candidate.kind == Kind::Thread) else {
+        return (Some((claim.thread.clone(), claim)), Vec::new());
+    };
+    if claim.sessions.len() != 1 {
+        let message = format!("its message has {} Heddle-Session trailers", claim.sessions.len());
+        return fault(Check::Trailers, message, None);
     }
+    if claim.thread == *own || request.formerly.contains(&claim.thread) {
+        return (Some((own.clone(), claim)), Vec::new());
+    }
+    if names.has(candidate.shelf, &claim.thread, &commit.id) {
+        return (Some((claim.thread.clone(), claim)), Vec::new());
+    }
+    let message = format!("it names thread '{}', which does not have it", claim.thread);
+    fault(Check::Trailers, message, Some("after 'thread rename', give the old name with --formerly"))
 }
