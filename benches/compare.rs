@@ -316,6 +316,9 @@ fn main() {
     if std::env::args().any(|arg| arg == "hooks") {
         return hooks();
     }
+    if std::env::args().any(|arg| arg == "verify") {
+        return verify();
+    }
     let small = repository(1);
     let path = small.path();
 
@@ -466,4 +469,61 @@ fn main() {
         .print();
     }
     hooks();
+    verify();
+}
+
+/// What CI does with a thousand threads of ten commits, all packed as a fetch leaves them.
+fn verify() {
+    use std::fmt::Write as _;
+    use std::io::Write as _;
+    let folder = repository(3_000);
+    let path = folder.path();
+    let mut stream = String::new();
+    for number in 0..1_000 {
+        for step in 0..10 {
+            let message = format!(
+                "Step {step}\n\nHeddle-Thread: t{number}\nHeddle-Session: agent-{number:026}\nHeddle-Generation: 1\n"
+            );
+            let content = format!("{number} {step}\n").repeat(20);
+            let file = format!("d{:03}/f{}", number % 30, number % 30 * 100 + step);
+            let _ = write!(
+                stream,
+                "commit refs/heddle/threads/t{number}\ncommitter B <b@c> {} +0000\ndata {}\n{message}{}M 100644 inline {file}\ndata {}\n{content}\n",
+                1_800_000_000 + number * 10 + step,
+                message.len(),
+                if step == 0 { "from refs/heads/main\n" } else { "" },
+                content.len(),
+            );
+        }
+    }
+    let mut import = command(path, "git", &["fast-import", "--quiet"]);
+    let mut import = import.stdin(Stdio::piped()).spawn().expect("git fast-import");
+    import.stdin.take().expect("stdin").write_all(stream.as_bytes()).expect("stream");
+    assert!(import.wait().expect("git fast-import").success());
+    git(path, &["pack-refs", "--all"]);
+    let commits = "`git rev-list` over the same commits";
+    let objects = "`git rev-list --objects` over the same commits";
+    for (work, against, walk) in [
+        ("`verify`, 1,000 threads of 10 commits", commits, &["rev-list"][..]),
+        ("`verify`, the same", objects, &["rev-list", "--objects"]),
+        ("`verify`, the same, each merged with a target that moved on", commits, &["rev-list"]),
+    ] {
+        if work.ends_with("moved on") {
+            fs::write(path.join("new"), "new\n").expect("write");
+            git(path, &["add", "new"]);
+            git(path, &["commit", "-q", "-m", "Move on"]);
+        }
+        let walk = [walk, &["--glob=refs/heddle/threads/*", "--not", "main"]].concat();
+        Row {
+            work,
+            against,
+            promised: 2.0,
+            pairs: measure(
+                |_| timed(path, HEDDLE, &["verify", "--base", "main"]),
+                |_| timed(path, "git", &walk),
+                pairs(),
+            ),
+        }
+        .print();
+    }
 }
