@@ -65,7 +65,7 @@ impl Registry {
     }
 
     /// Renews the lease of `session`, as it was read, and nothing else of it: not synced, see
-    /// [`renewal`]. False where that cannot be noted beside its record. Under the thread's
+    /// `renewal`. False where that cannot be noted beside its record. Under the thread's
     /// lock only.
     #[must_use]
     pub fn renew(&self, session: &Session, heartbeat: &Heartbeat) -> bool {
