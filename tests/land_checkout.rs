@@ -57,7 +57,8 @@ fn switching_branches_while_threads_land_moves_no_other_branch() {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let mut switched = 0;
-            while !done.load(Ordering::Relaxed) || switched == 0 {
+            let limit = Instant::now() + Duration::from_secs(120);
+            while (!done.load(Ordering::Relaxed) || switched == 0) && Instant::now() < limit {
                 for branch in ["other", "main"] {
                     // Refused while the index is locked, and then tried the next time.
                     let args = ["switch", "--quiet", branch];
