@@ -13,7 +13,7 @@
 //!
 //! # Not guaranteed
 //! That whoever writes to the Git directory by other means asks first: the rules bind those
-//! who use heddle.
+//! who use heddle and, where hooks are installed ([`hook`]), the Git commands that run them.
 
 pub mod cli;
 pub mod cmd;

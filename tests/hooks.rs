@@ -313,6 +313,30 @@ fn head_stays_in_a_worktree_whose_session_lost_its_thread() {
 }
 
 #[test]
+fn a_branch_that_is_checked_out_in_a_lost_worktree_stays_too() {
+    let (sandbox, reserved, path) = Sandbox::owned(&[]);
+    sandbox.git_in(&path, &["checkout", "--quiet", "-b", "mine"]);
+    let last = sandbox.commit_in(&path, "one", "1\n");
+    let session = text(&reserved, "session_id");
+    sandbox.lapse(&session);
+    sandbox.reserve("fix", &["--resume"]);
+    for args in [
+        &["commit", "--no-verify", "--allow-empty", "-m", "x"][..],
+        &["commit", "--no-verify", "--amend", "-m", "x"],
+        &["reset", "--quiet", "--hard", "HEAD^"],
+        &["switch", "--quiet", "--detach", "main"],
+    ] {
+        let refused = sandbox.try_git(&path, args);
+        assert!(
+            refused.code != 0 && refused.stderr.contains("no longer active"),
+            "git {args:?}: {refused:?}"
+        );
+        assert_eq!(sandbox.git(&["rev-parse", "mine"]), last, "git {args:?}");
+    }
+    assert_eq!(sandbox.git_in(&path, &["symbolic-ref", "HEAD"]), "refs/heads/mine");
+}
+
+#[test]
 fn the_next_owner_may_work_in_the_worktree_of_the_last() {
     let yard = Yard::new();
     let caller = Caller {
