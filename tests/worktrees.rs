@@ -9,6 +9,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use serde_json::Value;
 use support::{Answer, Sandbox, assert_same, snapshot_of, text};
 
 /// A session with a worktree of its own.
@@ -372,7 +373,9 @@ fn commits_made_by_hand_are_handed_on_and_adopted() {
     let args = ["agent", "reserve", "--thread", "fix/login", "--worktree", "--resume"];
     let session = text(&work.sandbox.heddle(&args).exits(0).json(), "session_id");
     let beat = work.sandbox.heddle(&["agent", "heartbeat", "--session", &session]).exits(0).json();
-    assert_eq!(beat["unadopted"]["head"], serde_json::json!(by_hand));
+    // With hooks it landed when it was made.
+    let left = if support::hooks::wanted() { Value::Null } else { Value::from(by_hand.clone()) };
+    assert_eq!(beat["unadopted"]["head"], left);
     work.write("more", "more\n");
     let args = ["agent", "capture", "--session", &session, "-m", "mine now"];
     let captured = work.sandbox.heddle_in(&work.path, &args).exits(0).json();
