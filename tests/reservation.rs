@@ -437,6 +437,27 @@ fn a_damaged_thread_record_refuses_its_thread_by_name_and_no_other() {
 }
 
 #[test]
+fn the_doctor_mends_a_thread_record_and_its_owner_stays_one() {
+    let sandbox = Sandbox::new();
+    let first = id_of(&sandbox.reserve("t", &[]));
+    sandbox.heddle(&["agent", "release", "--session", &first]).exits(0);
+    let owner = id_of(&sandbox.reserve("t", &[]));
+    for damage in ["", "{", "{\"version\":1}"] {
+        fs::write(sandbox.state("threads/t.json"), damage).expect("write");
+        sandbox.heddle(&["doctor", "--fix"]).exits(0);
+        let aside = fs::read_to_string(sandbox.state("threads/t.json.damaged")).expect("set aside");
+        assert_eq!(aside, damage);
+        sandbox.heddle(&["agent", "heartbeat", "--session", &owner]).exits(0);
+        sandbox.refused(3, &["agent", "reserve", "--thread", "t"]);
+    }
+    sandbox.heddle(&["agent", "release", "--session", &owner]).exits(0);
+    fs::write(sandbox.state("threads/t.json"), "").expect("write");
+    sandbox.heddle(&["doctor", "--fix"]).exits(0);
+    // Nobody owns it now, and no generation is given out twice.
+    assert_eq!(sandbox.reserve("t", &[])["generation"], 3);
+}
+
+#[test]
 fn a_request_token_gets_the_same_answer_again() {
     let sandbox = Sandbox::new();
     fs::write(sandbox.home().join("request"), format!("{REQUEST}\n")).expect("write");

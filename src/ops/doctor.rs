@@ -25,6 +25,7 @@ use crate::store::journal::{self, Found};
 use crate::store::lock::{FileLock, Terms};
 use crate::store::{Layout, StoreError, atomic_file};
 use crate::thread::locked::check_current;
+use crate::thread::rebuild::rebuild;
 use crate::thread::{LockedThread, ThreadRecord, Tie};
 
 /// Something that is not as it should be.
@@ -155,9 +156,16 @@ fn thread_records(context: &Context<'_>, fix: bool, findings: &mut Vec<Finding>)
         let thread = thread_of_key(context, &path, ".json");
         let Some(name) = &thread else { continue };
         if let Err(error) = ThreadRecord::read(&context.layout, name) {
-            // Without its record a thread has no owner, and its generation goes on from
-            // what its commits' trailers tell.
-            findings.push(damaged(path, thread, &error, fix));
+            let mendable = matches!(error, StoreError::Damaged { .. });
+            let what = "make it anew from sessions and commits, and keep this one as <file>.damaged";
+            findings.push(Finding {
+                kind: "damaged_record",
+                message: error.to_string(),
+                fix: mendable.then_some(what),
+                fixed: fix && mendable && rebuild(context, name).is_ok(),
+                thread,
+                path,
+            });
         }
     }
     Ok(())

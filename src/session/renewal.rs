@@ -71,7 +71,7 @@ pub(super) fn write(path: &Path, session: &Session, heartbeat: &Heartbeat) -> io
 
 /// Brings `session`, as its record has it, up to the heartbeat in the file at `path`.
 pub(super) fn apply(path: &Path, session: &mut Session) {
-    let Ok(file) = File::open(path) else { return };
+    let Ok(file) = no_follow().read(true).open(path) else { return };
     if let Some(renewal) = from(&file)
         && renewal.after == Instant::of(&session.heartbeat)
     {

@@ -7,6 +7,7 @@
 
 pub mod locked;
 pub mod owned;
+pub mod rebuild;
 pub mod record;
 pub mod recover;
 pub mod refresh;
