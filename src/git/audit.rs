@@ -14,6 +14,7 @@ use std::process::{Command, Stdio};
 
 use super::merge::{Conflicts, oid, scratch_objects};
 use super::program::Program;
+use super::trailers::{Stamp, may_claim, stamp};
 use super::{GitError, Repo};
 use crate::names::{CommitId, TreeId};
 
@@ -30,8 +31,8 @@ pub struct StoredCommit {
     pub signed: bool,
     /// What is wrong with its form.
     pub fault: Option<String>,
-    /// Its message; what is not UTF-8 is replaced.
-    pub message: String,
+    /// What its message claims, or what is wrong with the claim; see [`stamp`].
+    pub claim: Result<Option<Stamp>, Vec<String>>,
 }
 
 /// Commits that a base has not, by their ids.
@@ -127,10 +128,10 @@ impl StoredCommit {
         let tree = TreeId::parse(tree).ok()?;
         let signature = |line: &str| line.starts_with("gpgsig ") || line.starts_with("gpgsig-sha256 ");
         let signed = header.lines().any(signature);
-        let message: String =
-            message.split_inclusive('\n').map(|line| line.strip_prefix("    ").unwrap_or(line)).collect();
-        let fault = fault(header, &message).map(str::to_owned);
-        Some(Self { id, parents, tree, signed, fault, message })
+        let fault = fault(header, message).map(str::to_owned);
+        let indented = message.strip_prefix("    ").unwrap_or(message);
+        let claim = if may_claim(message) { stamp(&indented.replace("\n    ", "\n")) } else { Ok(None) };
+        Some(Self { id, parents, tree, signed, fault, claim })
     }
 }
 
@@ -203,6 +204,8 @@ impl Repo {
         tips.iter().for_each(|tip| input.push_str(&format!("{tip}\n")));
         bases.iter().for_each(|base| input.push_str(&format!("^{base}\n")));
         let mut command = self.auditor(["rev-list", "--header", "--parents", "--encoding=none", "--stdin"]);
+        // Git would otherwise write each commit by itself.
+        command.env("GIT_FLUSH", "0");
         let start = |source| GitError::Start { source };
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(start)?;

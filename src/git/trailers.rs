@@ -42,13 +42,19 @@ pub fn trailers(message: &str) -> Vec<(&str, String)> {
     found
 }
 
+/// Whether a message could claim anything. Most of the commits in the world claim nothing, and
+/// are not worth a look at each line.
+#[must_use]
+pub fn may_claim(message: &str) -> bool {
+    message.contains("Heddle-") || message.to_ascii_lowercase().contains("heddle-")
+}
+
 /// What a message claims; `None` if it claims nothing.
 ///
 /// # Errors
 /// What is wrong with the claim, in words that go on from "its message".
 pub fn stamp(message: &str) -> Result<Option<Stamp>, Vec<String>> {
-    // Most of the commits in the world: not worth a look at each line.
-    if !message.contains("eddle-") && !message.to_ascii_lowercase().contains("heddle-") {
+    if !may_claim(message) {
         return Ok(None);
     }
     let found = trailers(message);
@@ -137,13 +143,25 @@ impl Repo {
         walk.push(oid(tip)?)?;
         let mut highest = None;
         for id in walk.take(depth) {
-            let commit = self.raw().find_commit(id?)?;
-            let claim = stamp(&String::from_utf8_lossy(commit.message_bytes()));
-            if let Some(claim) = claim.ok().flatten().filter(|claim| claim.thread == *thread) {
+            let claim = self.claim_at(id?)?;
+            if let Some(claim) = claim.filter(|claim| claim.thread == *thread) {
                 highest = highest.max(claim.generation);
             }
         }
         Ok(highest)
+    }
+
+    /// What the commit claims; one that contradicts itself claims nothing.
+    ///
+    /// # Errors
+    /// [`GitError::Library`] if it is missing.
+    pub fn claim_of(&self, commit: &CommitId) -> Result<Option<Stamp>, GitError> {
+        self.claim_at(oid(commit)?)
+    }
+
+    fn claim_at(&self, id: git2::Oid) -> Result<Option<Stamp>, GitError> {
+        let commit = self.raw().find_commit(id)?;
+        Ok(stamp(&String::from_utf8_lossy(commit.message_bytes())).ok().flatten())
     }
 }
 

@@ -4,15 +4,16 @@
 //! `--no-verify` goes around it, as around `pre-commit`. What holds for everybody is the
 //! server's to say (`pre-receive`), and `verify` finds what came by without.
 
+use std::collections::BTreeMap;
+
 use super::bound::acting;
 use super::{Call, Verdict};
 use crate::context::Context;
 use crate::error::Error;
-use crate::git::audit::{Presence, StoredCommit};
-use crate::git::trailers::stamp;
+use crate::git::audit::Presence;
+use crate::git::target::default_target;
 use crate::names::{CommitId, READY, THREADS, ThreadName};
-use crate::ops::threads::{self, Seen, Which};
-use crate::settings::Unready;
+use crate::settings::Unready as Setting;
 use crate::thread::locked::owner_of;
 use crate::thread::{ThreadRecord, Tie};
 
@@ -59,8 +60,8 @@ pub(super) fn decide(call: &Call<'_>, context: &Context<'_>) -> Result<Verdict, 
         return Ok(Verdict::PASS);
     }
     Ok(match context.settings.push_unready {
-        Unready::Warn => Verdict::Pass { warnings: said },
-        Unready::Refuse => Verdict::refuse(
+        Setting::Warn => Verdict::Pass { warnings: said },
+        Setting::Refuse => Verdict::refuse(
             said.join("; "),
             "mark it ready first: git heddle agent ready; heddle.pushUnready=warn only warns",
         ),
@@ -99,40 +100,34 @@ fn judge_thread(name: &str, call: &Call<'_>, context: &Context<'_>) -> Result<Op
 }
 
 /// A sentence for each thread that is not ready and whose commits come to its target with
-/// this push.
+/// this push. Only the threads that the pushed commits name are looked at.
 fn unready_in(push: &Push<'_>, remote: &str, context: &Context<'_>) -> Result<Vec<String>, Error> {
     let (Some(new), Some(branch)) = (&push.new, push.name.strip_prefix("refs/heads/")) else {
         return Ok(Vec::new());
     };
-    let tracked = format!("refs/remotes/{remote}/{branch}");
-    let aims_here = |seen: &Seen| {
-        let target = seen.target.as_ref().map(|target| target.refname.as_str());
-        !seen.ready && (target == Some(push.name) || target == Some(tracked.as_str()))
-    };
-    let unready: Vec<Seen> = threads::list(context, Which::All)?.0.into_iter().filter(aims_here).collect();
-    if unready.is_empty() {
-        return Ok(Vec::new());
-    }
     let repo = context.repo;
-    let mut known: Vec<CommitId> =
-        push.old.iter().filter(|old| repo.presence(old) == Presence::Commit).cloned().collect();
+    let is_here = |at: &&CommitId| repo.presence(at) == Presence::Commit;
+    let mut known: Vec<CommitId> = push.old.iter().filter(is_here).cloned().collect();
     if known.is_empty() {
         // New there, or moved by others: what else is known to be there.
         known.extend(repo.list_refs(&format!("refs/remotes/{remote}/"))?.into_iter().map(|(_, at)| at));
     }
     let history = repo.history(&[new], &known.iter().collect::<Vec<_>>(), &mut |_| {})?;
-    let (commits, _) = history.from_tip(new);
+    let mut named: BTreeMap<ThreadName, Vec<CommitId>> = BTreeMap::new();
+    for commit in history.from_tip(new).0 {
+        if let Ok(Some(claim)) = &commit.claim {
+            named.entry(claim.thread.clone()).or_default().push(commit.id.clone());
+        }
+    }
     let mut said = Vec::new();
-    for seen in unready {
+    for (thread, commits) in named {
+        let Some(unready) = Unready::of(context, &thread, push.name, remote)? else { continue };
         let mut count = 0;
         for commit in &commits {
-            if claims(commit, &seen.thread) && is_unready(context, &seen, &commit.id)? {
-                count += 1;
-            }
+            count += usize::from(unready.has(context, commit)?);
         }
         if count > 0 {
             let commits = if count == 1 { "a commit".to_owned() } else { format!("{count} commits") };
-            let thread = &seen.thread;
             said.push(format!(
                 "'{branch}' takes along {commits} of thread '{thread}', which is not marked ready"
             ));
@@ -141,24 +136,52 @@ fn unready_in(push: &Push<'_>, remote: &str, context: &Context<'_>) -> Result<Ve
     Ok(said)
 }
 
-/// Whether the commit says that it is of that thread.
-fn claims(commit: &StoredCommit, thread: &ThreadName) -> bool {
-    stamp(&commit.message).ok().flatten().is_some_and(|stamp| stamp.thread == *thread)
+/// A thread that is not marked ready.
+struct Unready {
+    tip: CommitId,
+    /// What was called ready once, and what has landed.
+    settled: Vec<CommitId>,
 }
 
-/// Whether the thread has the commit, and had it neither when it was last called ready nor
-/// when it last landed.
-fn is_unready(context: &Context<'_>, seen: &Seen, commit: &CommitId) -> Result<bool, Error> {
-    let repo = context.repo;
-    let mark = repo.read_ref(&seen.thread.ready_ref())?;
-    let landed = seen.record.as_ref().and_then(|record| record.landed.as_ref());
-    for settled in mark.iter().chain(landed.map(|landed| &landed.tip)) {
-        if repo.presence(settled) == Presence::Commit && repo.contains(settled, commit)? {
-            return Ok(false);
+impl Unready {
+    /// The thread, if it is here, not ready, and meant to land on the branch `target`.
+    fn of(
+        context: &Context<'_>,
+        thread: &ThreadName,
+        target: &str,
+        remote: &str,
+    ) -> Result<Option<Self>, Error> {
+        let repo = context.repo;
+        let Some(tip) = repo.read_ref(&thread.tip_ref())? else { return Ok(None) };
+        let mark = repo.read_ref(&thread.ready_ref())?;
+        if mark.as_ref() == Some(&tip) {
+            return Ok(None);
         }
+        let record = ThreadRecord::read(&context.layout, thread)?;
+        let (wanted, head) = record
+            .as_ref()
+            .map_or((None, None), |record| (record.target.as_deref(), record.head_branch.as_deref()));
+        let wanted = wanted.or(context.settings.target.as_deref());
+        // A target that is gone is nobody's.
+        let aim = default_target(repo, wanted, head).ok().flatten();
+        let short = target.strip_prefix("refs/heads/").unwrap_or(target);
+        let aims_there = |name: &str| name == target || name == format!("refs/remotes/{remote}/{short}");
+        if !aim.is_some_and(|aim| aims_there(&aim.refname)) {
+            return Ok(None);
+        }
+        let landed = record.and_then(|record| record.landed).map(|landed| landed.tip);
+        let settled = mark.into_iter().chain(landed);
+        let settled = settled.filter(|at| repo.presence(at) == Presence::Commit).collect();
+        Ok(Some(Self { tip, settled }))
     }
-    match &seen.tip {
-        Some(tip) => Ok(repo.contains(tip, commit)?),
-        None => Ok(false),
+
+    /// Whether it has the commit, and nobody has called that ready.
+    fn has(&self, context: &Context<'_>, commit: &CommitId) -> Result<bool, Error> {
+        for settled in &self.settled {
+            if context.repo.contains(settled, commit)? {
+                return Ok(false);
+            }
+        }
+        Ok(context.repo.contains(&self.tip, commit)?)
     }
 }

@@ -33,7 +33,6 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::git::audit::Presence;
 use crate::git::remote::LEASE_OPTION;
-use crate::git::trailers::stamp;
 use crate::names::{CommitId, Generation, READY, THREADS, ThreadName};
 use crate::ops::verify::lineage::Lineage;
 
@@ -190,14 +189,14 @@ fn judge_move(
         if let Some(fault) = &commit.fault {
             return Ok(Some((about(fault), "git fsck says more")));
         }
-        let stamp = match stamp(&commit.message) {
-            Ok(stamp) => stamp.filter(|stamp| stamp.thread == *thread),
+        let stamp = match &commit.claim {
+            Ok(stamp) => stamp.as_ref().filter(|stamp| stamp.thread == *thread),
             Err(faults) => {
                 let message = about(&format!("its message {}", faults.join(", and ")));
                 return Ok(Some((message, "git heddle verify finds all of these")));
             }
         };
-        if let Some((_, fault)) = lineage.follow(commit, stamp.as_ref()).into_iter().next() {
+        if let Some((_, fault)) = lineage.follow(commit, stamp).into_iter().next() {
             return Ok(Some((about(&fault), "whoever wrote it had lost the thread; reserve it again")));
         }
     }

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use super::subjects::{Candidate, Kind};
 use super::{Check, Finding, Request, Subject};
 use crate::git::audit::StoredCommit;
-use crate::git::trailers::{Stamp, stamp};
+use crate::git::trailers::Stamp;
 use crate::names::{CommitId, Generation, SessionId, ThreadName};
 
 /// Knows which threads have which commits.
@@ -116,7 +116,7 @@ pub(super) fn check(
         }
         // A commit that claims nothing, or nothing that counts, hands on what its parents had.
         for (thread, lineage) in &mut lineages {
-            let stamp = claim.as_ref().filter(|(of, _)| of == thread).map(|(_, stamp)| stamp);
+            let stamp = claim.as_ref().filter(|(of, _)| of == thread).map(|(_, stamp)| *stamp);
             for (check, message) in lineage.follow(commit, stamp) {
                 find(check, message, None);
             }
@@ -139,14 +139,14 @@ struct Fault {
 }
 
 /// What the commit claims, and of which thread that counts; what is wrong with it.
-fn claim_of(
+fn claim_of<'a>(
     candidate: &Candidate,
-    commit: &StoredCommit,
+    commit: &'a StoredCommit,
     request: &Request,
     names: &mut dyn Names,
-) -> (Option<(ThreadName, Stamp)>, Vec<Fault>) {
+) -> (Option<(ThreadName, &'a Stamp)>, Vec<Fault>) {
     let fault = |check, message: String, hint| (None, vec![Fault { check, message, hint }]);
-    let claim = match stamp(&commit.message) {
+    let claim = match &commit.claim {
         Ok(Some(claim)) => claim,
         Ok(None) if request.require_session => {
             return fault(Check::Sessions, "no session made it".to_owned(), None);
@@ -155,7 +155,7 @@ fn claim_of(
         Err(faults) => {
             let of =
                 |fault| Fault { check: Check::Trailers, message: format!("its message {fault}"), hint: None };
-            return (None, faults.into_iter().map(of).collect());
+            return (None, faults.iter().map(of).collect());
         }
     };
     // In a range anything may have landed, and what landed a thread names all its sessions.

@@ -23,6 +23,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::git::GitError;
 use crate::git::audit::{History, Presence, RefValue, Signature, StoredCommit};
+use crate::git::trailers::Stamp;
 use crate::names::{CommitId, ThreadName};
 
 /// What to verify, and how strictly.
@@ -185,6 +186,7 @@ pub fn verify(context: &Context<'_>, request: &Request, progress: &dyn Fn(Step))
             })
             .collect();
         let history = read(context, base, &mut group, damage, progress)?;
+        let mut edges = HashMap::new();
         let mut members = Members { shelves: &shelves, history: &history, known: HashMap::new() };
         for Work { candidate, subject, tip } in &mut group {
             done += 1;
@@ -207,7 +209,7 @@ pub fn verify(context: &Context<'_>, request: &Request, progress: &dyn Fn(Step))
                 check_complete(context, subject, tip, edge.first().copied().unwrap_or(base), damage)?;
             }
             check_forms(&commits, subject);
-            let begins = begins(context, candidate, &edge)?;
+            let begins = begins(context, candidate, &edge, &mut edges)?;
             lineage::check(candidate, &commits, begins, request, &mut members, subject);
             if !commits.is_empty() && edge.is_empty() {
                 subject.find(Finding::of(Check::Merge, "it shares no history with the base"));
@@ -373,16 +375,22 @@ fn check_complete(
     Ok(())
 }
 
-/// What the base's side tells of the thread: where it had landed, how far it had got.
+/// What the base's side tells of the thread: where it had landed, how far it had got. `known`
+/// is what commits claim there, as many threads begin at one.
 fn begins(
     context: &Context<'_>,
     candidate: &Candidate,
     edge: &[&CommitId],
+    known: &mut HashMap<CommitId, Option<Stamp>>,
 ) -> Result<Option<Lineage>, Error> {
     let Some(thread) = &candidate.thread else { return Ok(None) };
     let mut begins = Lineage::default();
     for commit in edge {
-        if let Some(generation) = context.repo.generation_on(commit, thread, 1)? {
+        if !known.contains_key(*commit) {
+            known.insert((*commit).clone(), context.repo.claim_of(commit)?);
+        }
+        let claim = known[*commit].as_ref().filter(|claim| claim.thread == *thread);
+        if let Some(generation) = claim.and_then(|claim| claim.generation) {
             begins.had_reached((*commit).clone(), generation);
         }
     }
