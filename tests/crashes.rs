@@ -178,18 +178,10 @@ fn a_killed_reserve_of_a_new_thread_is_repaired() {
 
 #[test]
 fn a_killed_takeover_is_repaired() {
-    crash_everywhere("takeover", || {
-        let sandbox = Sandbox::new();
-        let mut holder = Command::new("sleep").arg("600").spawn().expect("sleep");
-        let pid = holder.id().to_string();
-        sandbox.heddle(&["agent", "reserve", "--thread", "t", "--hold-for-pid", &pid]).ok();
-        holder.kill().expect("killed");
-        holder.wait().expect("gone");
-        Ready {
-            sandbox,
-            command: words(&["agent", "reserve", "--thread", "t"]),
-            next: words(&["agent", "reserve", "--thread", "t", "--resume"]),
-        }
+    crash_everywhere("takeover", || Ready {
+        sandbox: Sandbox::with_a_dead_owner(),
+        command: words(&["agent", "reserve", "--thread", "t"]),
+        next: words(&["agent", "reserve", "--thread", "t", "--resume"]),
     });
 }
 

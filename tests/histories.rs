@@ -18,7 +18,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use support_processes::{Ended, Sandbox};
+use support_processes::{Draw, Ended, Sandbox, from_environment};
 
 /// What a call asked for and what came of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -202,23 +202,6 @@ impl Judge {
     }
 }
 
-/// A generator of numbers that is the same everywhere (SplitMix64).
-struct Draw(u64);
-
-impl Draw {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % limit
-    }
-}
-
-fn from_environment(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-}
-
 const THREADS: [&str; 3] = ["a", "b", "c"];
 const AGENTS: u64 = 6;
 const CALLS: u64 = 36;
@@ -268,8 +251,7 @@ impl World {
         for _ in 0..CALLS {
             let stranger = {
                 let heard = self.heard.lock().expect("no panic");
-                (!heard.is_empty() && draw.below(8) == 0)
-                    .then(|| heard[usize::try_from(draw.below(heard.len() as u64)).expect("small")].clone())
+                (!heard.is_empty() && draw.below(8) == 0).then(|| heard[draw.index(heard.len())].clone())
             };
             if let Some((session, thread)) = stranger {
                 // A person takes a thread away, or somebody goes on with what is not theirs.
@@ -285,7 +267,7 @@ impl World {
                 continue;
             }
             let Some((session, thread)) = mine.clone() else {
-                let thread = THREADS[usize::try_from(draw.below(3)).expect("small")];
+                let thread = THREADS[draw.index(3)];
                 let args = ["agent", "reserve", "--thread", thread, "--resume"];
                 match self.call(&mut draw, thread, &args, Attempt::Reserve).1 {
                     Did::Reserved(session, _) => {

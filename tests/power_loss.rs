@@ -19,27 +19,10 @@ use std::process::Command;
 
 use serde_json::Value;
 use support_disk::{Disk, Survival, calls};
-use support_processes::{BINARY, Ended, Files, Sandbox, read, restore};
+use support_processes::{BINARY, Draw, Ended, Files, Sandbox, from_environment, read, restore};
 
 /// The ref of the thread that all of this is about.
 const TIP: &str = "refs/heddle/threads/t";
-
-/// A generator of numbers that is the same everywhere (SplitMix64).
-struct Draw(u64);
-
-impl Draw {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((mixed ^ (mixed >> 31)) % limit as u64).expect("small")
-    }
-}
-
-fn from_environment(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-}
 
 /// Whether the names that survive are those of one instant.
 ///
@@ -104,7 +87,7 @@ fn cut_everywhere(sandbox: &Sandbox, case: &Case<'_>) {
             add(step, Order::Kept, disk.after_power_cut(&mut Survival::Names));
             add(step, Order::Lost, disk.after_power_cut(&mut Survival::Least));
             for _ in 0..draws {
-                let mut next = |limit| draw.below(limit);
+                let mut next = |limit| draw.index(limit);
                 add(step, Order::Lost, disk.after_power_cut(&mut Survival::Drawn(&mut next)));
             }
         }
@@ -122,7 +105,7 @@ fn cut_everywhere(sandbox: &Sandbox, case: &Case<'_>) {
     }
     // After the answer, nothing of it may be lost, whatever else survives.
     for survival in 0..draws + 2 {
-        let mut next = |limit| draw.below(limit);
+        let mut next = |limit| draw.index(limit);
         let mut survival = match survival {
             0 => Survival::Names,
             1 => Survival::Least,
@@ -220,12 +203,7 @@ fn a_reserve_that_answered_survives_and_one_that_did_not_is_repaired() {
 
 #[test]
 fn a_takeover_that_answered_survives_and_one_that_did_not_is_repaired() {
-    let sandbox = Sandbox::new();
-    let mut holder = Command::new("sleep").arg("600").spawn().expect("sleep");
-    let pid = holder.id().to_string();
-    sandbox.heddle(&["agent", "reserve", "--thread", "t", "--hold-for-pid", &pid]).ok();
-    holder.kill().expect("killed");
-    holder.wait().expect("gone");
+    let sandbox = Sandbox::with_a_dead_owner();
     cut_everywhere(
         &sandbox,
         &Case {

@@ -140,40 +140,15 @@ fn publish_says_what_it_replaces_to_a_server_that_listens_and_to_one_that_does_n
     sandbox.heddle_in(&path, &["agent", "capture", "--session", &session, "-m", "x"]).exits(0);
     let publish = |code: i32| sandbox.heddle(&["publish", "--json", "--session", &session]).exits(code);
     publish(0);
+    let amend = |subject: &str| {
+        let trailers = format!("Heddle-Thread: t\nHeddle-Session: {session}\nHeddle-Generation: 1");
+        let message = format!("{subject}\n\n{trailers}");
+        sandbox.git_in(&path, &["commit", "--quiet", "--amend", "--message", &message])
+    };
     // An amended commit takes the place of the one that it replaces on the thread.
-    sandbox.git_in(
-        &path,
-        &[
-            "commit",
-            "--quiet",
-            "--amend",
-            "--message",
-            "again",
-            "--trailer",
-            "Heddle-Thread: t",
-            "--trailer",
-            &format!("Heddle-Session: {session}"),
-            "--trailer",
-            "Heddle-Generation: 1",
-        ],
-    );
+    amend("again");
     assert_eq!(publish(0).json()["published"][0]["rewritten"], true);
-    sandbox.git_in(
-        &path,
-        &[
-            "commit",
-            "--quiet",
-            "--amend",
-            "--message",
-            "more",
-            "--trailer",
-            "Heddle-Thread: t",
-            "--trailer",
-            &format!("Heddle-Session: {session}"),
-            "--trailer",
-            "Heddle-Generation: 1",
-        ],
-    );
+    amend("more");
     sandbox.git_in(&yard.server.repository, &["config", "receive.advertisePushOptions", "false"]);
     let answer = publish(1);
     assert!(answer.stderr.contains("lose commits of the same generation"), "{answer:?}");

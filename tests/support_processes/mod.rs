@@ -84,6 +84,17 @@ impl Sandbox {
         sandbox
     }
 
+    /// One in which thread `t` is held by a process that is gone.
+    pub(crate) fn with_a_dead_owner() -> Self {
+        let sandbox = Self::new();
+        let mut holder = Command::new("sleep").arg("600").spawn().expect("sleep");
+        let pid = holder.id().to_string();
+        sandbox.heddle(&["agent", "reserve", "--thread", "t", "--hold-for-pid", &pid]).ok();
+        holder.kill().expect("killed");
+        holder.wait().expect("gone");
+        sandbox
+    }
+
     /// A path in the sandbox.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
@@ -298,4 +309,28 @@ pub(crate) fn restore(top: &Path, files: &Files) {
             Body::File(bytes) => fs::write(&path, bytes).expect("file"),
         }
     }
+}
+
+/// A generator of numbers that is the same everywhere (SplitMix64).
+pub(crate) struct Draw(pub(crate) u64);
+
+impl Draw {
+    /// A number below `limit`.
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % limit
+    }
+
+    /// An index into something of that length.
+    pub(crate) fn index(&mut self, length: usize) -> usize {
+        usize::try_from(self.below(length as u64)).expect("below a usize")
+    }
+}
+
+/// A number that the environment sets.
+pub(crate) fn from_environment(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
