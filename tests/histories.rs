@@ -98,16 +98,15 @@ impl Judge {
         seen: &mut HashSet<(u128, Thread)>,
         order: &mut Vec<usize>,
     ) -> bool {
-        if order.len() == self.calls.len() {
-            return true;
-        }
+        let open = |index: &usize| done & (1 << index) == 0;
+        let all = || (0..self.calls.len()).filter(open);
+        // Nothing can come after a call that has ended without coming after it. One that was
+        // killed need not have done anything, so it is in nobody's way.
+        let answered = all().filter(|index| !matches!(self.calls[*index].did, Did::Killed(_)));
+        let Some(first_end) = answered.map(|index| self.calls[index].end).min() else { return true };
         if !seen.insert((done, thread.clone())) {
             return false;
         }
-        let open = |index: &usize| done & (1 << index) == 0;
-        let all = || (0..self.calls.len()).filter(open);
-        // Nothing can come after a call that has ended without coming after it.
-        let first_end = all().map(|index| self.calls[index].end).min().unwrap_or_default();
         for index in all().filter(|index| self.calls[*index].start <= first_end) {
             for next in self.after(thread, &self.calls[index].did) {
                 order.push(index);
@@ -143,11 +142,7 @@ impl Judge {
             Did::Released(session, status) if owns(session) => vec![Self::released(thread, session, status)],
             // Told once more.
             Did::Released(session, status) => same(thread.ended.get(session) == Some(status)),
-            Did::Killed(attempt) => {
-                let mut all = same(true);
-                all.extend(self.attempted(thread, attempt));
-                all
-            }
+            Did::Killed(attempt) => self.attempted(thread, attempt),
             Did::Found { owner, generation, tip, ready } => same(
                 thread.owner == *owner
                     && thread.generation == *generation
