@@ -204,6 +204,15 @@ impl SessionId {
         Self("agent-".chars().chain(digits).collect())
     }
 
+    /// When the id was made, in milliseconds since 1970, if it is one that [`Self::new`] made.
+    #[must_use]
+    pub fn unix_millis(&self) -> Option<u64> {
+        let digits = self.0.strip_prefix("agent-").filter(|digits| digits.len() == 26)?;
+        let digit = |byte| BASE32.iter().position(|digit| *digit == byte);
+        // Ten digits of five bits hold the time, beneath two that are always zero.
+        digits.bytes().take(10).try_fold(0, |bits, byte| Some(bits << 5 | digit(byte)? as u64))
+    }
+
     /// The id as printed.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -366,6 +375,12 @@ mod tests {
         let late = SessionId::new(2, [0; 10]);
         assert!(early < late);
         assert_eq!(SessionId::parse(early.as_str()), Ok(early));
+        assert_eq!(late.unix_millis(), Some(2));
+        let now = 1_800_000_000_123;
+        assert_eq!(SessionId::new(now, [7; 10]).unix_millis(), Some(now));
+        for foreign in ["heddle-1", "agent-1", "agent-uuuuuuuuuuuuuuuuuuuuuuuuuu"] {
+            assert_eq!(SessionId::parse(foreign).expect("legal").unix_millis(), None, "{foreign}");
+        }
     }
 
     #[test]

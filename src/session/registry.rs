@@ -142,9 +142,15 @@ impl Registry {
     /// Removes finished sessions that ended longer ago than `retention`, at most once a
     /// day, so that the cost of ending a session does not grow with those that ended.
     pub fn prune(&self, retention: Duration, now: SystemTime) {
+        let before = |then: SystemTime, than| now.duration_since(then).is_ok_and(|age| age > than);
         let older = |path: &Path, than: Duration| {
             let modified = std::fs::metadata(path).and_then(|meta| meta.modified());
-            modified.is_ok_and(|modified| now.duration_since(modified).is_ok_and(|age| age > than))
+            modified.is_ok_and(|modified| before(modified, than))
+        };
+        // What began within the time has ended within it, so its file is not looked at.
+        let may_be_old = |id: &SessionId| {
+            let began = id.unix_millis().map(|millis| SystemTime::UNIX_EPOCH + Duration::from_millis(millis));
+            began.is_none_or(|began| before(began, retention))
         };
         let marker = self.layout.pruned();
         if marker.exists() && !older(&marker, Duration::from_secs(24 * 3600)) {
@@ -154,8 +160,8 @@ impl Registry {
         if std::fs::write(&marker, b"").is_err() {
             return;
         }
-        for id in self.ended_ids().unwrap_or_default() {
-            let path = self.layout.ended_session(&id);
+        for id in self.ended_ids().unwrap_or_default().iter().filter(|id| may_be_old(id)) {
+            let path = self.layout.ended_session(id);
             if older(&path, retention) {
                 let _ = std::fs::remove_file(path);
             }
@@ -184,4 +190,40 @@ pub fn ended(mut session: Session, status: Status, at: chrono::DateTime<chrono::
     session.status = status;
     session.completed_at = Some(at);
     session
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ended_long_ago_goes_once_a_day() {
+        let folder = tempfile::tempdir().expect("folder");
+        let layout = Layout::new(folder.path());
+        std::fs::create_dir_all(layout.ended()).expect("folder");
+        let (day, retention) = (Duration::from_secs(24 * 3600), Duration::from_secs(7 * 24 * 3600));
+        let now = SystemTime::now();
+        // The session that began, and ended, so many days ago.
+        let put = |began: u32, ended: u32| {
+            let millis = (now - day * began).duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
+            let id = SessionId::new(u64::try_from(millis.as_millis()).expect("this age"), [1; 10]);
+            let path = layout.ended_session(&id);
+            let file = File::create(&path).expect("file");
+            file.set_modified(now - day * ended).expect("time");
+            path
+        };
+        let (young, late, old) = (put(1, 0), put(9, 6), put(9 + 1, 9));
+        let foreign = layout.ended().join("heddle-1.json");
+        File::create(&foreign).and_then(|file| file.set_modified(now - day * 8)).expect("file");
+        let registry = Registry::new(layout.clone(), Durability::ProcessDeath);
+        registry.prune(retention, now);
+        let there = |path: &Path| path.exists();
+        assert_eq!([young, late, old, foreign].map(|path| there(&path)), [true, true, false, false]);
+
+        let old = put(10, 9);
+        registry.prune(retention, now + day / 2);
+        assert!(old.exists(), "not before a day has passed");
+        registry.prune(retention, now + day * 2);
+        assert!(!old.exists());
+    }
 }
