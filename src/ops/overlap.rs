@@ -3,14 +3,12 @@
 //! Overlap is a hint and no conflict: two threads may change the same file and merge well.
 //! It is reported so that agents can talk before they collide.
 
-use std::collections::HashMap;
-
 use crate::context::Context;
 use crate::error::Error;
 use crate::git::diff::changed_paths;
 use crate::git::merge::merge_base;
 use crate::git::{GitError, Repo};
-use crate::names::{CommitId, THREADS, ThreadName};
+use crate::names::{CommitId, ThreadName};
 use crate::session::session::Status;
 use crate::thread::locked::liveness_of;
 
@@ -48,9 +46,8 @@ pub struct Overlaps {
 /// The tips and anchors of the threads other than `thread` that have an owner who may live.
 ///
 /// # Errors
-/// [`GitError`]; [`crate::store::StoreError::Io`] if the sessions cannot be listed.
+/// [`crate::store::StoreError::Io`] if the sessions cannot be listed.
 pub fn live_others(context: &Context<'_>, thread: &ThreadName) -> Result<Vec<Other>, Error> {
-    let tips: HashMap<String, CommitId> = context.repo.list_refs(THREADS)?.into_iter().collect();
     let mut found = Vec::new();
     for id in context.registry.live_ids()? {
         // A record that cannot be read is that thread's trouble, not this one's.
@@ -58,9 +55,10 @@ pub fn live_others(context: &Context<'_>, thread: &ThreadName) -> Result<Vec<Oth
         let live = other.status == Status::Active && liveness_of(context, &other).may_live();
         if live
             && other.thread != *thread
-            && let Some(tip) = tips.get(&other.thread.tip_ref())
+            // One by one: the repository may have many more threads than owners.
+            && let Ok(Some(tip)) = context.repo.read_ref(&other.thread.tip_ref())
         {
-            found.push(Other { thread: other.thread, tip: tip.clone(), base: other.anchor_state });
+            found.push(Other { thread: other.thread, tip, base: other.anchor_state });
         }
     }
     Ok(found)
