@@ -313,6 +313,7 @@ fn a_landing_that_died_after_the_target_moved_is_finished_by_the_next() {
         let mut record: Value = serde_json::from_slice(&fs::read(&path).expect("record")).expect("JSON");
         record["landing"] = json!({"target": "refs/heads/main", "old": old, "new": target, "tip": new});
         fs::write(&path, record.to_string()).expect("record");
+        fs::write(sandbox.state("landing"), "a\n").expect("name");
     };
     // Before the target moved: forgotten.
     intend(&new);
@@ -326,6 +327,8 @@ fn a_landing_that_died_after_the_target_moved_is_finished_by_the_next() {
     let mut record: Value = serde_json::from_slice(&fs::read(&path).expect("record")).expect("JSON");
     record["landing"] = json!({"target": "refs/heads/main", "old": old, "new": new, "tip": new});
     fs::write(&path, record.to_string()).expect("record");
+    // Where the name cannot be read, every record is looked at.
+    fs::write(sandbox.state("landing"), "b").expect("name");
     land(&sandbox, 0, &["--all-ready"]);
     assert_eq!(
         (status(&sandbox, &session).as_str(), status(&sandbox, &session_b).as_str()),

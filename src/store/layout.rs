@@ -118,6 +118,12 @@ impl Layout {
         self.root.join("locks/%land.lock")
     }
 
+    /// Names the thread whose record may hold the intent of a landing.
+    #[must_use]
+    pub fn landing(&self) -> PathBuf {
+        self.root.join("landing")
+    }
+
     /// On which vouchers are held, see [`super::voucher`].
     #[must_use]
     pub fn vouchers(&self) -> PathBuf {

@@ -4,12 +4,12 @@
 //! No child process runs under a thread's lock, so a landing has three parts: under the lock
 //! the thread is judged and the intent written into its record (`landing`); then the target is
 //! moved; then, under the lock again, the session ends as merged and the record says so
-//! (`landed`).
+//! (`landed`). Which thread that is about is named in a file (`landing`) before its record says so.
 //!
 //! # If the process dies here
 //! Before the target moved: nothing happened but the intent. After it: the thread is on the
-//! target and the record does not say so yet. The next landing looks at every intent first: if
-//! the target has the commit, it does the third part, else it forgets the intent. The target
+//! target and the record does not say so yet. The next landing looks at the intent first: if the
+//! target has the commit, it does the third part, else it forgets the intent. The target
 //! itself is moved by Git in one step.
 //!
 //! # If another does the same now
@@ -37,7 +37,7 @@ use crate::store::lock::{FileLock, Terms};
 use crate::thread::ThreadRecord;
 
 pub(super) use outcome::finish_interrupted;
-use outcome::{block, finish, forget, intend};
+use outcome::{block, finish, finish_in_turn, forget, intend};
 
 /// How often a merge is made anew for a target that moves under it.
 const TRIES: usize = 10;
@@ -273,7 +273,9 @@ fn land_one<'a>(
     scratch: &mut Option<Scratch<'a>>,
     progress: &dyn Fn(&str),
 ) -> Result<Outcome, Error> {
-    let _turn = land_lock(context)?;
+    let turn = land_lock(context)?;
+    // Whoever had the turn before may have died in it since this command began.
+    finish_in_turn(context, &turn)?;
     let deadline = Instant::now() + context.lock_timeout();
     let mut tries = 0;
     loop {

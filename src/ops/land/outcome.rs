@@ -8,7 +8,9 @@ use crate::error::Error;
 use crate::names::{CommitId, SessionId, ThreadName};
 use crate::ops::worktrees;
 use crate::session::session::Status;
+use crate::store::atomic_file;
 use crate::store::events::{self, Event};
+use crate::store::lock::FileLock;
 use crate::thread::locked::Owner;
 use crate::thread::owned::rfc3339;
 use crate::thread::record::{Blocked, Landed, Landing};
@@ -26,6 +28,9 @@ pub(super) fn intend(
         return Ok(false);
     }
     if let Some(record) = locked.record() {
+        // First, so that whoever comes after a process that died here knows where to look.
+        let name = format!("{thread}\n");
+        atomic_file::replace(&context.layout.landing(), name.as_bytes(), context.durability())?;
         let landing = Landing {
             target: standing.target.clone(),
             old: standing.at.clone(),
@@ -125,15 +130,38 @@ pub(super) fn block(
     Ok(BlockedThread { thread: thread.clone(), reason, conflicts })
 }
 
-/// Finishes or forgets what landings whose process died had begun.
-pub(in crate::ops) fn finish_interrupted(context: &Context<'_>) -> Result<(), Error> {
-    for record in ThreadRecord::all(&context.layout)? {
-        if record.landing.is_none() {
-            continue;
+/// The threads whose records may hold an intent: the one that the last landing named, or all of
+/// them where that cannot be read. It is named before its record is written, in the landing's
+/// turn, and the next landing finishes it before it names its own.
+fn intended(context: &Context<'_>) -> Result<Vec<ThreadName>, Error> {
+    match atomic_file::read("name of the thread that lands", &context.layout.landing()) {
+        Ok(None) => Ok(Vec::new()),
+        Ok(Some(name)) if let Some(thread) = parse(&name) => Ok(vec![thread]),
+        Ok(Some(_)) | Err(_) => {
+            Ok(ThreadRecord::all(&context.layout)?.into_iter().map(|record| record.thread).collect())
         }
-        let thread = record.thread.clone();
-        let _turn = land_lock(context)?;
-        // Read again in our turn: it may have been in progress rather than interrupted.
+    }
+}
+
+fn parse(name: &[u8]) -> Option<ThreadName> {
+    ThreadName::parse(std::str::from_utf8(name).ok()?.strip_suffix('\n')?).ok()
+}
+
+/// Finishes or forgets what a landing whose process died had begun; one that is under way is
+/// waited for.
+pub(in crate::ops) fn finish_interrupted(context: &Context<'_>) -> Result<(), Error> {
+    for thread in intended(context)? {
+        let record = ThreadRecord::read(&context.layout, &thread).ok().flatten();
+        if record.is_some_and(|record| record.landing.is_some()) {
+            finish_in_turn(context, &land_lock(context)?)?;
+        }
+    }
+    Ok(())
+}
+
+/// As [`finish_interrupted`], in the turn that `_turn` is.
+pub(super) fn finish_in_turn(context: &Context<'_>, _turn: &FileLock) -> Result<(), Error> {
+    for thread in intended(context)? {
         let Some(record) = ThreadRecord::read(&context.layout, &thread)? else { continue };
         let Some(landing) = record.landing.clone() else { continue };
         let at = context.repo.read_ref(&landing.target)?;

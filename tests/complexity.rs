@@ -1,0 +1,140 @@
+//! What a command costs does not grow with what exists but does not concern it.
+//!
+//! Time says little on a busy machine, so calls are counted: each command is run under strace
+//! in a repository with next to nothing in it, and in repositories with hundreds of ended
+//! sessions, of live ones and of threads. It may make no more calls there than a page of a
+//! folder or two takes.
+
+mod support_processes;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::process::{Command, Stdio};
+
+use support_processes::{BINARY, Ended, Sandbox};
+
+/// How many of each there are where there are many.
+const MANY: usize = 400;
+
+/// The calls that a command may make more where there are many: reading a folder of that size,
+/// a retry, a buffer that grows. One call for every other thing is far beyond.
+const SLACK: usize = 60;
+
+/// What there is beside the thread that is worked on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Filled {
+    Nothing,
+    EndedSessions,
+    LiveSessions,
+    LooseThreads,
+    PackedThreads,
+}
+
+/// Puts `MANY` of them there, as copies of one that was really made.
+fn fill(sandbox: &Sandbox, filled: Filled) {
+    let session = sandbox.heddle(&["agent", "reserve", "--thread", "template"]).ok().text("session_id");
+    let heddle = sandbox.git_dir().join("heddle");
+    let read = |name: &str| fs::read_to_string(heddle.join(name)).expect("record");
+    let (record, thread) = (read(&format!("agents/{session}.json")), read("threads/template.json"));
+    let write = |name: String, text: String| fs::write(heddle.join(name), text).expect("record");
+    fs::create_dir_all(heddle.join("agents/ended")).expect("folder");
+    let tip = format!("{}\n", sandbox.commit("main"));
+    for number in 0..MANY {
+        let (name, id) = (format!("t{number}"), format!("{}{number:05}", &session[..session.len() - 5]));
+        let thread = thread.replace("\"template\"", &format!("\"{name}\"")).replace(&session, &id);
+        let record = record.replace("\"template\"", &format!("\"{name}\"")).replace(&session, &id);
+        match filled {
+            Filled::Nothing => {}
+            Filled::EndedSessions => {
+                let record = record.replace("\"active\"", "\"complete\"");
+                write(format!("agents/ended/{id}.json"), record);
+            }
+            Filled::LiveSessions => {
+                write(format!("agents/{id}.json"), record);
+                write(format!("threads/{name}.json"), thread);
+            }
+            Filled::LooseThreads | Filled::PackedThreads => {
+                // A record without an owner, as a thread has that was released.
+                let mut record: serde_json::Value = serde_json::from_str(&thread).expect("JSON");
+                record["owner"] = serde_json::Value::Null;
+                write(format!("threads/{name}.json"), record.to_string());
+                let path = sandbox.git_dir().join(format!("refs/heddle/threads/{name}"));
+                fs::write(path, &tip).expect("ref");
+            }
+        }
+    }
+    if filled == Filled::PackedThreads {
+        sandbox.git(&["pack-refs", "--all"]);
+    }
+}
+
+/// Runs a command that succeeds under strace; how often it, with its children, makes each call.
+fn counted(sandbox: &Sandbox, args: &[&str]) -> (Ended, BTreeMap<String, usize>) {
+    let trace = sandbox.path("trace");
+    let trace = trace.to_str().expect("UTF-8");
+    let ended = sandbox.run("strace", &[&["-f", "-qq", "-o", trace, BINARY], args].concat()).ok();
+    let mut calls = BTreeMap::new();
+    for line in fs::read_to_string(trace).expect("trace").lines() {
+        // `<pid> <call>(…`; not the ends of those that were cut in two.
+        let call = line.split_whitespace().nth(1).and_then(|rest| rest.split_once('('));
+        if let Some((call, _)) = call {
+            *calls.entry(call.to_owned()).or_insert(0) += 1;
+        }
+    }
+    (ended, calls)
+}
+
+/// The calls of each step of an agent's work, from reserving to landing.
+fn work(sandbox: &Sandbox) -> BTreeMap<&'static str, BTreeMap<String, usize>> {
+    let mut steps = BTreeMap::new();
+    let mut step = |name, args: &[&str]| {
+        let (ended, calls) = counted(sandbox, args);
+        steps.insert(name, calls);
+        ended
+    };
+    let session = step("reserve", &["agent", "reserve", "--thread", "mine"]).text("session_id");
+    step("heartbeat", &["agent", "heartbeat", "--session", &session]);
+    step("show", &["agent", "show", &session]);
+    sandbox.write("mine", "mine\n");
+    step("capture", &["agent", "capture", "--session", &session, "--message", "mine"]);
+    step("ready", &["agent", "ready", "--session", &session]);
+    step("release", &["agent", "release", "--session", &session]);
+    fs::remove_file(sandbox.worktree().join("mine")).expect("removed");
+    step("land", &["thread", "land", "mine"]);
+    step("hook", &["hooks", "run", "reference-transaction", "prepared"]);
+    step("log", &["log"]);
+    steps
+}
+
+#[test]
+fn what_exists_costs_nothing() {
+    let found = Command::new("strace").arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if !found.is_ok_and(|status| status.success()) {
+        println!("skipped: there is no strace here");
+        return;
+    }
+    let of = |filled| {
+        let sandbox = Sandbox::new();
+        fill(&sandbox, filled);
+        work(&sandbox)
+    };
+    let little = of(Filled::Nothing);
+    let mut grown = String::new();
+    for filled in [Filled::EndedSessions, Filled::LiveSessions, Filled::LooseThreads, Filled::PackedThreads] {
+        let much = of(filled);
+        for (name, calls) in &much {
+            // It is compared with what every live thread changes, which is its purpose.
+            if (filled, *name) == (Filled::LiveSessions, "ready") {
+                continue;
+            }
+            let total = |calls: &BTreeMap<String, usize>| calls.values().sum::<usize>();
+            let (more, than) = (total(calls), total(&little[name]));
+            println!("{filled:?}: {name}: {more} calls, with nothing {than}");
+            if more > than + SLACK {
+                let _ = writeln!(grown, "{filled:?}: {name}: {more} instead of {than}: {calls:?}");
+            }
+        }
+    }
+    assert!(grown.is_empty(), "{grown}");
+}
