@@ -18,7 +18,15 @@ test-with-hooks:
 
 # The benchmarks, release build, compared with plain Git
 bench:
-    cargo bench --locked
+    cargo bench --locked --bench compare
+
+# What commands cost over what exists, drawn into docs/; fails where a curve leaves its bound
+curves:
+    cargo bench --locked --bench curves
+
+# The gate of the curves can fail: each control must turn it red
+curves-controls:
+    ! HEDDLE_CURVES_CONTROL=sleep HEDDLE_CURVES_MOST=10000 HEDDLE_BENCH_PAIRS=5 cargo bench --locked --bench curves -- packed
 
 # Rewrite what is generated and checked in: schemas and man pages
 regen:

@@ -7,14 +7,16 @@
 //! `just bench` prints the table that `docs/performance.md` keeps. Criterion measures
 //! functions inside a process; what users wait for here is processes, so this is a plain
 //! program. `HEDDLE_BENCH_PAIRS` sets the number of pairs, 40 unless told; with the argument
-//! `hooks` (`cargo bench -- hooks`) only what hooks cost is measured.
+//! `hooks` (`cargo bench --bench compare -- hooks`) only what hooks cost is measured.
+
+mod common;
 
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-const HEDDLE: &str = env!("CARGO_BIN_EXE_git-heddle");
+use common::{HEDDLE, command, fill, git, repository, reserve, rounds, threads, timed};
 
 /// One row: what is measured, against what, and what was promised.
 struct Row {
@@ -49,42 +51,16 @@ impl Row {
 }
 
 fn pairs() -> usize {
-    std::env::var("HEDDLE_BENCH_PAIRS").ok().and_then(|count| count.parse().ok()).unwrap_or(40)
+    rounds(40)
 }
 
-/// The program under test first: hooks start it by its name.
-fn path() -> std::ffi::OsString {
-    let ours = Path::new(HEDDLE).parent().map(Path::to_owned);
-    let rest = std::env::var_os("PATH").unwrap_or_default();
-    std::env::join_paths(ours.into_iter().chain(std::env::split_paths(&rest))).expect("PATH")
-}
-
-fn command(folder: &Path, program: &str, args: &[&str]) -> Command {
-    let mut command = Command::new(program);
-    command
-        .args(args)
-        .current_dir(folder)
-        .env("GIT_CONFIG_NOSYSTEM", "1")
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .env("PATH", path())
-        .env_remove("HEDDLE_SESSION")
-        .env_remove("HEDDLE_TOKEN")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null());
-    command
-}
-
-fn timed(folder: &Path, program: &str, args: &[&str]) -> Duration {
-    let mut command = command(folder, program, args);
-    let started = Instant::now();
-    let status = command.status().expect("program");
-    let took = started.elapsed();
-    assert!(status.success(), "{program} {args:?}");
-    took
-}
-
-fn git(folder: &Path, args: &[&str]) {
-    timed(folder, "git", args);
+/// Measures two things in turn, after one round that does not count.
+fn measure(
+    mut ours: impl FnMut(usize) -> Duration,
+    mut theirs: impl FnMut(usize) -> Duration,
+    pairs: usize,
+) -> Vec<(Duration, Duration)> {
+    (0..=pairs).map(|round| (ours(round), theirs(round))).skip(1).collect()
 }
 
 /// The first argument with which this program only starts another.
@@ -106,60 +82,6 @@ fn print_peak(args: &[String]) {
     assert!(status.success(), "{args:?}");
     let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_CHILDREN);
     println!("{}", usage.expect("usage").max_rss());
-}
-
-fn repository(files: usize) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().expect("folder");
-    let path = folder.path();
-    git(path, &["init", "-q", "-b", "main"]);
-    git(path, &["config", "user.name", "Bench"]);
-    git(path, &["config", "user.email", "bench@example.com"]);
-    git(path, &["config", "gc.auto", "0"]);
-    for number in 0..files.max(1) {
-        let below = path.join(format!("d{:03}", number / 100));
-        fs::create_dir_all(&below).expect("folder");
-        fs::write(below.join(format!("f{number}")), format!("{number}\n")).expect("file");
-    }
-    git(path, &["add", "-A"]);
-    git(path, &["commit", "-q", "-m", "Start"]);
-    folder
-}
-
-fn reserve(folder: &Path, thread: &str) -> String {
-    let output = command(folder, HEDDLE, &["agent", "reserve", "--thread", thread])
-        .stdout(Stdio::piped())
-        .output()
-        .expect("reserve");
-    let document: serde_json::Value = serde_json::from_slice(&output.stdout).expect("json");
-    document["session_id"].as_str().expect("session_id").to_owned()
-}
-
-/// Measures two things in turn, after one round that does not count.
-fn measure(
-    mut ours: impl FnMut(usize) -> Duration,
-    mut theirs: impl FnMut(usize) -> Duration,
-    pairs: usize,
-) -> Vec<(Duration, Duration)> {
-    (0..=pairs).map(|round| (ours(round), theirs(round))).skip(1).collect()
-}
-
-/// Fills a repository with what may not make it slower: ended and live sessions, threads.
-fn fill(folder: &Path, ended: usize, live: usize, threads: usize) {
-    let id = own(folder, live);
-    let agents = folder.join(".git/heddle/agents");
-    let record = fs::read_to_string(agents.join(format!("{id}.json"))).expect("record");
-    fs::create_dir_all(agents.join("ended")).expect("folder");
-    let tip = fs::read_to_string(folder.join(".git/refs/heddle/threads/template")).expect("tip");
-    for number in 0..ended {
-        let name = format!("agent-e{number:025}");
-        let text = record.replace(&id, &name).replace("\"active\"", "\"complete\"");
-        fs::write(agents.join(format!("ended/{name}.json")), text).expect("record");
-    }
-    for number in 0..threads {
-        let thread = format!("t{number}");
-        fs::write(folder.join(format!(".git/refs/heddle/threads/{thread}")), &tip).expect("ref");
-    }
-    git(folder, &["pack-refs", "--all"]);
 }
 
 /// Installs the hooks, or in their place some that do nothing at all: what Git itself takes to
@@ -255,55 +177,6 @@ fn hooks() {
         1.5,
         measure(|_| fetch(Some(false)), |_| fetch(Some(true)), few),
     );
-}
-
-/// A repository with 300 commits on `main` and live threads that left it at 200 of them, each
-/// with a commit of its own.
-fn threads(count: usize) -> tempfile::TempDir {
-    let folder = repository(1_000);
-    let path = folder.path();
-    let commit = |name: &str, mark: usize, from: &str, file: &str| {
-        let who = format!("committer Bench <bench@example.com> {} +0000", 1_767_225_600 + mark);
-        let data = format!("work {mark}\n");
-        let change = format!("M 100644 inline {file}\ndata {}\n{data}\n", data.len());
-        let message = format!("data {}\n{data}", data.len());
-        format!("commit {name}\nmark :{mark}\n{who}\n{message}from {from}\n{change}\n")
-    };
-    let mut stream = String::new();
-    for number in 1..=300 {
-        let from = if number == 1 { "refs/heads/main^0".to_owned() } else { format!(":{}", number - 1) };
-        let file = format!("d{:03}/main{number}", number % 10);
-        stream += &commit("refs/heads/main", number, &from, &file);
-    }
-    for number in 0..count {
-        let name = format!("refs/heddle/threads/t{number}");
-        let file = format!("d{:03}/f{number}", number % 10);
-        stream += &commit(&name, 1_000 + number, &format!(":{}", 100 + number % 200), &file);
-    }
-    let mut import =
-        command(path, "git", &["fast-import", "--quiet"]).stdin(Stdio::piped()).spawn().expect("git");
-    std::io::Write::write_all(&mut import.stdin.take().expect("stdin"), stream.as_bytes()).expect("stream");
-    assert!(import.wait().expect("git").success());
-    git(path, &["reset", "-q", "--hard"]);
-    own(path, count);
-    folder
-}
-
-/// Gives each of the threads `t0`, `t1`… an owner that lives; the session of one that was
-/// really reserved.
-fn own(folder: &Path, count: usize) -> String {
-    let id = reserve(folder, "template");
-    let agents = folder.join(".git/heddle/agents");
-    let record = fs::read_to_string(agents.join(format!("{id}.json"))).expect("record");
-    let thread_record = fs::read_to_string(folder.join(".git/heddle/threads/template.json")).expect("record");
-    for number in 0..count {
-        let (thread, name) = (format!("\"t{number}\""), format!("agent-l{number:025}"));
-        let text = record.replace(&id, &name).replace("\"template\"", &thread);
-        fs::write(agents.join(format!("{name}.json")), text).expect("record");
-        let text = thread_record.replace(&id, &name).replace("\"template\"", &thread);
-        fs::write(folder.join(format!(".git/heddle/threads/t{number}.json")), text).expect("record");
-    }
-    id
 }
 
 fn main() {
