@@ -163,22 +163,27 @@ pub struct Inhabitant {
     pub name: String,
 }
 
-/// The processes that have their working directory at or below `folder`, this one left out;
-/// of those that may not be looked at nothing is known. Elsewhere than on Linux: none.
+/// The processes that have their working directory at or below `folder`, this one left out
+/// and the `git` that only waits for it (`git -C <worktree> heddle …` goes there); of those
+/// that may not be looked at nothing is known. Elsewhere than on Linux: none.
 #[must_use]
 pub fn inhabitants(folder: &std::path::Path) -> Vec<Inhabitant> {
     let Ok(processes) = std::fs::read_dir("/proc") else { return Vec::new() };
     let pid = |entry: std::fs::DirEntry| entry.file_name().to_str()?.parse::<u32>().ok();
+    let waits_for_us: Vec<u32> = ancestors().into_iter().take_while(|pid| name_of(*pid) == "git").collect();
     processes
         .flatten()
         .filter_map(pid)
-        .filter(|pid| *pid != std::process::id())
+        .filter(|pid| *pid != std::process::id() && !waits_for_us.contains(pid))
         .filter(|pid| std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd.starts_with(folder)))
-        .map(|pid| {
-            let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-            Inhabitant { pid, name: name.trim().to_owned() }
-        })
+        .map(|pid| Inhabitant { pid, name: name_of(pid) })
         .collect()
+}
+
+/// The name that a process has now; empty where it cannot be seen.
+fn name_of(pid: u32) -> String {
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    name.trim_end_matches('\n').to_owned()
 }
 
 /// The processes that led to this one: its parent, that one's parent, and so on.

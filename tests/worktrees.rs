@@ -279,6 +279,15 @@ fn a_worktree_that_somebody_works_in_stays() {
 }
 
 #[test]
+fn the_git_that_runs_the_release_in_the_worktree_does_not_keep_it() {
+    let work = Work::new();
+    let path = work.path.to_str().expect("UTF-8");
+    let args = ["-C", path, "heddle", "agent", "release", "--session", &work.session];
+    work.sandbox.git(&args);
+    assert!(!work.path.exists() && !work.is_registered());
+}
+
+#[test]
 fn ignored_files_do_not_keep_a_worktree() {
     let sandbox = Sandbox::new();
     fs::write(sandbox.root().join(".gitignore"), "target\n").expect("write");
