@@ -331,6 +331,34 @@ fn sparse_checkouts_keep_what_is_outside_the_cone() {
 }
 
 #[test]
+fn what_lies_outside_a_sparse_checkout_is_left_out_and_named() {
+    let sandbox = Sandbox::new();
+    for folder in ["in", "out"] {
+        fs::create_dir_all(sandbox.repo().join(folder)).expect("folder");
+    }
+    sandbox.write("in/x", "1\n");
+    sandbox.write("out/y", "1\n");
+    sandbox.captured(&[]);
+    sandbox.git(&["add", "."]);
+    sandbox.git(&["checkout", "-q", "--detach", "refs/heddle/threads/work"]);
+    sandbox.git(&["sparse-checkout", "set", "in"]);
+    fs::create_dir_all(sandbox.repo().join("out")).expect("folder");
+    sandbox.write("in/new", "2\n");
+    sandbox.write("out/y", "2\n");
+    sandbox.write("out/stray ü", "2\n");
+    let document = sandbox.captured(&[]);
+    assert_eq!(document["changed_paths"], serde_json::json!(["in/new"]));
+    let warnings = document["warnings"].to_string();
+    assert!(warnings.contains("out/y") && warnings.contains("out/stray ü"), "{warnings}");
+    assert_eq!(sandbox.at_tip("out/y"), "1");
+    // Who asks for it by name is told that it cannot be had.
+    let before = sandbox.state();
+    let (code, _, said) = sandbox.capture(&["--", "out/stray ü"]);
+    assert!(code == 1 && said.contains("sparse"), "{code} {said}");
+    assert_eq!(before, sandbox.state());
+}
+
+#[test]
 fn large_files_and_embedded_repositories_are_refused_by_name() {
     let sandbox = Sandbox::new();
     sandbox.git(&["config", "heddle.maxNewFileSize", "1k"]);

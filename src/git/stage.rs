@@ -57,6 +57,22 @@ pub struct Staging<'a> {
     pub(super) copied: Option<Stamp>,
 }
 
+/// What is not staged in a sparse checkout although it is in the worktree.
+#[derive(Debug, Default)]
+struct Left {
+    /// The paths outside of it.
+    outside: Vec<String>,
+    /// Whether there are others.
+    inside: bool,
+}
+
+impl Left {
+    /// Whether it is all that staging can have failed for.
+    fn explains_failure(&self) -> bool {
+        !self.outside.is_empty() && !self.inside
+    }
+}
+
 /// Which file with which content: what Git, too, tells a changed index by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Stamp {
@@ -278,23 +294,73 @@ impl<'a> Staging<'a> {
         cwd: &Path,
         limits: &Limits,
     ) -> Result<Vec<String>, GitError> {
-        let mut command = self.git(["-c", "advice.addEmbeddedRepo=false", "add", "-A"]);
-        if !pathspec.is_empty() {
-            command.arg("--").args(pathspec).current_dir(cwd);
-        }
-        let output = Program::output(&mut command, None)?;
-        if !output.status.success() {
+        let mut output = Program::output(&mut self.add(pathspec, cwd), None)?;
+        let mut left = self.left(pathspec, cwd)?;
+        let whole = pathspec.is_empty();
+        if !(output.status.success() || whole && left.explains_failure()) {
             // An index whose objects were collected is a cache that went stale.
             self.rebuild()?;
-            let mut again = self.git(["-c", "advice.addEmbeddedRepo=false", "add", "-A"]);
-            if !pathspec.is_empty() {
-                again.arg("--").args(pathspec).current_dir(cwd);
+            let mut again = self.add(pathspec, cwd);
+            let said_first = std::mem::take(&mut output.stderr);
+            output = Program::output(&mut again, None)?;
+            left = self.left(pathspec, cwd)?;
+            if !(output.status.success() || whole && left.explains_failure()) {
+                return Err(Program::failure(&again, &output));
             }
-            Program::run(&mut again, None)?;
+            output.stderr = said_first;
         }
         self.limits = *limits;
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        Ok(said.lines().filter_map(|line| line.strip_prefix("warning: ")).map(str::to_owned).collect())
+        let mut warnings: Vec<String> =
+            said.lines().filter_map(|line| line.strip_prefix("warning: ")).map(str::to_owned).collect();
+        if !left.outside.is_empty() {
+            let paths = left.outside.join(", ");
+            warnings.push(format!("not captured, since the sparse checkout leaves it out: {paths}"));
+        }
+        Ok(warnings)
+    }
+
+    fn add(&self, pathspec: &[OsString], cwd: &Path) -> Command {
+        self.git_on(&["-c", "advice.addEmbeddedRepo=false", "add", "-A"], pathspec, cwd)
+    }
+
+    /// A git command on the private index, for what `pathspec` names from `cwd`, or all.
+    fn git_on(&self, args: &[&str], pathspec: &[OsString], cwd: &Path) -> Command {
+        let mut command = self.git(args);
+        if !pathspec.is_empty() {
+            command.arg("--").args(pathspec).current_dir(cwd);
+        }
+        command
+    }
+
+    /// What staging left out. Git stages nothing outside of a sparse checkout: of a new file
+    /// there it complains when all else is staged, of a changed one it says nothing.
+    fn left(&self, pathspec: &[OsString], cwd: &Path) -> Result<Left, GitError> {
+        let mut left = Left::default();
+        let rules = self.repo.git_dir().join("info/sparse-checkout");
+        if !rules.is_file() || self.repo.config()?.bool("core.sparseCheckout")? != Some(true) {
+            return Ok(left);
+        }
+        let args = ["ls-files", "-z", "--full-name", "--others", "--modified", "--exclude-standard"];
+        let output = Program::run(&mut self.git_on(&args, pathspec, cwd), None)?;
+        let there = |path: &&[u8]| fs::symlink_metadata(self.worktree.join(OsStr::from_bytes(path))).is_ok();
+        let paths: Vec<&[u8]> =
+            output.split(|byte| *byte == 0).filter(|path| !path.is_empty()).filter(there).collect();
+        if paths.is_empty() {
+            return Ok(left);
+        }
+        let mut rules = self.git(["sparse-checkout", "check-rules", "-z"]);
+        let inside = Program::run(&mut rules, Some(&[paths.join(&0), vec![0]].concat()))?;
+        let inside: Vec<&[u8]> = inside.split(|byte| *byte == 0).collect();
+        for path in paths {
+            if inside.contains(&path) {
+                left.inside = true;
+            } else {
+                left.outside.push(String::from_utf8_lossy(path).into_owned());
+            }
+        }
+        left.outside.dedup();
+        Ok(left)
     }
 
     /// Refuses what should not come in by accident.
