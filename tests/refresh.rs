@@ -103,7 +103,7 @@ fn a_thread_without_a_worktree_is_refreshed_in_memory_and_what_landed_is_left_ou
 }
 
 #[test]
-fn merging_brings_the_target_in_and_a_thread_with_merges_is_not_rebased() {
+fn merging_brings_the_target_in_and_a_rebase_drops_a_merge_that_git_would_make_again() {
     let sandbox = Sandbox::new();
     let (session, path) = captured(&sandbox, "t", &[("a", "a\n")]);
     let old = tip(&sandbox, "t");
@@ -119,10 +119,34 @@ fn merging_brings_the_target_in_and_a_thread_with_merges_is_not_rebased() {
     assert_eq!(message, expected);
     assert_eq!(sandbox.git_in(&path, &["status", "--porcelain"]), "");
     assert!(path.join("other").exists());
+    fs::write(path.join("a"), "a\nb\n").expect("write");
+    capture(&sandbox, &session, &path, "more work on a");
+    advance(&sandbox, "more", "more\n");
+    let done = refresh(&sandbox, "t", &act).exits(0).json();
+    assert_eq!((&done["outcome"], &done["commits"]), (&json!("rebased"), &json!(2)));
+    let log = sandbox.git(&["log", "--format=%s", "main..refs/heddle/threads/t"]);
+    assert_eq!(log, "more work on a\nwork on a");
+    assert_eq!(sandbox.git(&["diff", "--name-only", "main", "refs/heddle/threads/t"]), "a");
+    assert_eq!(fs::read_to_string(path.join("a")).expect("file"), "a\nb\n");
+    assert_eq!(sandbox.git_in(&path, &["status", "--porcelain"]), "");
+}
+
+#[test]
+fn a_merge_in_which_something_was_resolved_is_not_lost_by_a_rebase() {
+    let sandbox = Sandbox::new();
+    let (session, path) = captured(&sandbox, "t", &[("a", "a\n")]);
+    advance(&sandbox, "other", "other\n");
+    sandbox.git_in(&path, &["merge", "--quiet", "--no-commit", "--no-ff", "main"]);
+    fs::write(path.join("resolved"), "by hand\n").expect("write");
+    sandbox.git_in(&path, &["add", "resolved"]);
+    sandbox.git_in(&path, &["commit", "--quiet", "--message", "merge by hand"]);
+    capture(&sandbox, &session, &path, "adopt");
     advance(&sandbox, "more", "more\n");
     let refused = sandbox.refused(1, &["thread", "refresh", "t", "--session", &session]);
+    assert!(refused.stderr.contains("something was resolved"), "{refused:?}");
     assert!(refused.stderr.contains("hint: --merge merges the target in"), "{refused:?}");
-    refresh(&sandbox, "t", &[&act[..], &["--merge"]].concat()).exits(0);
+    refresh(&sandbox, "t", &["--session", &session, "--merge"]).exits(0);
+    assert!(path.join("resolved").exists() && path.join("more").exists());
 }
 
 #[test]
@@ -284,9 +308,18 @@ fn what_cannot_be_refreshed_is_refused_and_nothing_changes() {
     assert!(refused.stderr.contains("which git-heddle did not make"), "{refused:?}");
     let refused = sandbox.refused(1, &["thread", "refresh", "u", "--session", &own, "--keep-conflicts"]);
     assert!(refused.stderr.contains("which git-heddle did not make"), "{refused:?}");
-    // By force a person refreshes it, and its session has ended.
-    sandbox.heddle(&["agent", "release", "--session", &own]).exits(0);
-    refresh(&sandbox, "u", &[]).exits(0);
+    assert!(refused.stderr.contains("hint: release it"), "{refused:?}");
+    // By force a person refreshes it, and its session has ended; the worktree stays as it is.
+    let before = sandbox.git(&["status", "--porcelain", "--branch"]);
+    let done = refresh(&sandbox, "u", &["--force"]).exits(0).json();
+    assert_eq!((&done["outcome"], &done["worktree"]), (&json!("rebased"), &json!(null)));
+    assert_eq!(sandbox.heddle(&["agent", "show", &own]).exits(0).json()["status"], "abandoned");
+    assert_eq!(sandbox.git(&["status", "--porcelain", "--branch"]), before);
+    sandbox.refused(5, &["agent", "capture", "--session", &own, "-m", "too late"]);
+    // What it was told to do.
+    let next = ["agent", "reserve", "--thread", "u", "--resume", "--worktree"];
+    let next = sandbox.heddle(&next).exits(0).json();
+    assert_eq!(fs::read_to_string(Path::new(&text(&next, "path")).join("more")).expect("file"), "more\n");
     let done = refresh(&sandbox, "t", &["--force"]).exits(0).json();
     assert_eq!(done["outcome"], "rebased");
     assert_eq!(sandbox.heddle(&["agent", "show", &session]).exits(0).json()["status"], "abandoned");

@@ -2,8 +2,9 @@
 //!
 //! Each commit is merged by `git merge-tree` with its parent as the base, so that merge
 //! drivers, attributes and renames decide as they would in `git rebase`; no checkout, index or
-//! ref is touched. Commits whose change the base has already are left out, as there. Merge
-//! commits are not: what was resolved in them would have to be resolved again.
+//! ref is touched. Commits whose change the base has already are left out, as there, and so are
+//! merges, but only those that Git would make again by itself: what somebody resolved in one is
+//! nowhere else.
 
 use super::commit::commit_again;
 use super::land::Merged;
@@ -28,7 +29,7 @@ pub enum Rebased {
         /// The paths, as far as Git names them.
         paths: Vec<Vec<u8>>,
     },
-    /// One is a merge, or has no parent.
+    /// One has no parent, or is a merge with something of its own.
     NotLinear(CommitId),
 }
 
@@ -49,6 +50,7 @@ impl Repo {
             let ids: Vec<CommitId> = line.split(' ').filter_map(|id| CommitId::parse(id).ok()).collect();
             let (commit, parent) = match ids.as_slice() {
                 [commit, parent] => (commit, parent),
+                [merge, one, two] if self.merges_by_itself(merge, one, two)? => continue,
                 [commit, ..] => return Ok(Rebased::NotLinear(commit.clone())),
                 [] => continue,
             };
@@ -64,6 +66,12 @@ impl Repo {
             commits += 1;
         }
         Ok(Rebased::Clean { tip: head, commits })
+    }
+
+    /// Whether `merge` has nothing that merging its parents does not give.
+    fn merges_by_itself(&self, merge: &CommitId, one: &CommitId, two: &CommitId) -> Result<bool, GitError> {
+        let made = self.resolve(merge.as_str())?.tree;
+        Ok(self.merge_trees(None, one, two)? == Merged::Clean(made))
     }
 
     /// Begins a merge of `commit` in a checkout and leaves it uncommitted, with its conflicts.

@@ -146,7 +146,7 @@ fn bring_up_to_date(
         message: format!("thread '{thread}' has no target"),
         hint: Some("name a branch: --onto=BRANCH".to_owned()),
     })?;
-    let place = place(context, thread, record)?;
+    let place = place(context, thread, record, session)?;
     let old = drop::tip_of(context, thread)?;
     let (outcome, new) = make(context, thread, request, &target, &old, session)?;
     let mut done = Refreshed {
@@ -233,7 +233,7 @@ fn make(
             Rebased::NotLinear(commit) => {
                 return Err(Error::Refused {
                     message: format!(
-                        "thread '{thread}' cannot be rebased: {} is a merge, or a first commit",
+                        "thread '{thread}' cannot be rebased: {} is a merge in which something was resolved, or a first commit",
                         commit.short()
                     ),
                     hint: Some("--merge merges the target in".to_owned()),
@@ -281,11 +281,14 @@ fn merge_message(thread: &ThreadName, target: &str, session: Option<&Session>) -
 }
 
 /// The worktree that was made for the thread, its owner's if there are several, locked; `None`
-/// if there is none.
+/// if there is none. Where an owner who goes on, `session`, captures from a worktree of the
+/// user's, the thread stays: those files are not ours to move, and would no longer stand for
+/// the tip.
 fn place(
     context: &Context<'_>,
     thread: &ThreadName,
     record: Option<&ThreadRecord>,
+    session: Option<&Session>,
 ) -> Result<Option<Place>, Error> {
     let owner = owner_of(context, record);
     let mut trees = worktrees::whole_for(context, thread)?;
@@ -296,14 +299,14 @@ fn place(
     };
     let own = trees.iter().position(owners).unwrap_or(0);
     if trees.is_empty() {
-        let path = owner.as_ref().and_then(|owner| owner.session.as_ref()?.path.clone());
+        let path = session.and_then(|session| session.path.clone());
         return match path.filter(|path| path.is_dir()) {
             Some(path) => Err(Error::Refused {
                 message: format!(
                     "the session of thread '{thread}' captures from {path:?}, which git-heddle did not make and does not move"
                 ),
                 hint: Some(
-                    "merge the target there yourself, commit, and capture; or release the session first"
+                    "release it, refresh the thread, and reserve it again with --resume --worktree: such a worktree follows"
                         .to_owned(),
                 ),
             }),
