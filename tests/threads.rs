@@ -60,6 +60,12 @@ fn log_and_diff_are_gits_own_with_the_right_range() {
     fs::create_dir(&below).expect("folder");
     let log = sandbox.heddle_in(&below, &["thread", "log", "fix/login", "--", "--format=%s"]).exits(0);
     assert_eq!(log.stdout, "work on fix/login\n");
+    // What follows a second `--` are paths, from here.
+    let of = |path: &str| {
+        let args = ["thread", "log", "fix/login", "--", "--format=%s", "--", path];
+        sandbox.heddle_in(&below, &args).exits(0).stdout
+    };
+    assert_eq!((of("../fix-login").as_str(), of("fix-login").as_str()), ("work on fix/login\n", ""));
 }
 
 #[test]

@@ -107,15 +107,23 @@ impl Program {
         Self::run(command, input)
     }
 
-    /// Runs `git <verb> <options> <range>` with our own standard input, output and error, so
-    /// that pager and colours are the user's; its exit code.
+    /// Runs `git <verb> <options> <range> -- <paths>` with our own standard input, output and
+    /// error, so that pager and colours are the user's; its exit code. The paths are what
+    /// follows a `--` among the options, and meant from where the user stands.
     ///
     /// # Errors
     /// [`GitError::Start`].
     pub fn hand_over(&self, verb: &str, options: &[std::ffi::OsString], range: &str) -> Result<u8, GitError> {
         use std::os::unix::process::ExitStatusExt as _;
         let mut command = self.command([verb]);
-        command.args(options).args([range, "--"]).stdin(Stdio::inherit());
+        let end = options.iter().position(|option| option == "--").unwrap_or(options.len());
+        let paths = options.get(end + 1..).unwrap_or_default();
+        command.args(&options[..end]).args([range, "--"]).args(paths).stdin(Stdio::inherit());
+        if let (Ok(here), Some(worktree)) = (std::env::current_dir(), &self.worktree)
+            && here.starts_with(worktree)
+        {
+            command.current_dir(here);
+        }
         let status = command.status().map_err(|source| GitError::Start { source })?;
         let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
         Ok(u8::try_from(code).unwrap_or(1))
