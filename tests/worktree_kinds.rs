@@ -76,11 +76,22 @@ fn large_files_are_files_in_the_worktree_and_pointers_in_the_commits() {
 #[test]
 fn a_worktree_with_relative_links_is_captured_refreshed_and_found_again() {
     let sandbox = Sandbox::new();
+    sandbox.git(&["config", "worktree.useRelativePaths", "true"]);
     let (session, path) = reserved(&sandbox, "t");
-    // As `worktree.useRelativePaths` has it (Git 2.48); older ones read the first of the two.
+    // As Git writes them from 2.48 on; older ones read the first of the two.
     let git_dir = sandbox.root().join(".git/worktrees/t");
-    fs::write(path.join(".git"), "gitdir: ../../repo/.git/worktrees/t\n").expect("link");
-    fs::write(git_dir.join("gitdir"), "../../../../repo.heddle/t/.git\n").expect("link");
+    let links = [
+        (path.join(".git"), "gitdir: ../../repo/.git/worktrees/t\n"),
+        (git_dir.join("gitdir"), "../../../../repo.heddle/t/.git\n"),
+    ];
+    let relative = sandbox.git(&["config", "--default=", "extensions.relativeWorktrees"]) == "true";
+    for (link, content) in links {
+        if relative {
+            assert_eq!(read(&link), content);
+        } else {
+            fs::write(link, content).expect("link");
+        }
+    }
     fs::write(path.join("work"), "work\n").expect("write");
     let args = ["agent", "capture", "--session", session.as_str(), "-m", "work"];
     sandbox.heddle_in(&path, &args).exits(0);
