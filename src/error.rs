@@ -33,8 +33,8 @@ pub enum Error {
     Drift {
         /// What is where.
         message: String,
-        /// The thread whose worktree a refresh would bring to its tip.
-        behind: Option<ThreadName>,
+        /// What to do about it.
+        hint: Option<String>,
     },
     /// A worktree that serves another session.
     #[error("worktree {worktree:?} is bound to session '{owner}', which is still live")]

@@ -65,6 +65,14 @@ pub enum NameError {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ThreadName(String);
 
+/// `text` as one word of a shell's command line, for commands that are shown to be copied.
+#[must_use]
+pub fn shell_word(text: &str) -> String {
+    let plain =
+        |c: char| c.is_alphanumeric() || matches!(c, '/' | '.' | '_' | '-' | '+' | '@' | '%' | ':' | ',');
+    if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
 impl ThreadName {
     /// Parses a name as the user gave it.
     ///

@@ -163,6 +163,19 @@ fn a_forced_drop_prints_a_way_back_that_works() {
 }
 
 #[test]
+fn the_way_back_of_a_dropped_thread_can_be_given_to_a_shell() {
+    let sandbox = Sandbox::new();
+    let (_, path) = captured(&sandbox, "it's$HOME;(x)");
+    let tip = tip(&sandbox, "it's$HOME;(x)");
+    let done = sandbox.heddle(&["--json", "thread", "drop", "it's$HOME;(x)", "--force"]).exits(0).json();
+    assert!(!path.exists(), "{done}");
+    let output =
+        sandbox.program("sh", &sandbox.root(), &["-c", &text(&done, "restore")]).output().expect("sh");
+    let back = support::Answer::of(&output).exits(0).json();
+    assert_eq!((&back["thread"], &back["anchor_state"]), (&json!("it's$HOME;(x)"), &json!(tip)));
+}
+
+#[test]
 fn drop_never_touches_a_folder_that_heddle_did_not_make() {
     let sandbox = Sandbox::new();
     sandbox.git(&["worktree", "add", "--quiet", "--detach", "../mine"]);

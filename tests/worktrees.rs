@@ -187,6 +187,7 @@ fn rewritten_history_is_refused_and_nothing_changes() {
     let before = snapshot_of(work.sandbox.home());
     let refused = work.agent("capture", &["-m", "x"]).exits(4);
     assert!(refused.stderr.contains("HEAD is at"), "{refused:?}");
+    assert!(refused.stderr.contains("git checkout --detach refs/heddle/threads/fix/login\n"), "{refused:?}");
     assert_same(&before, &snapshot_of(work.sandbox.home()));
     assert_eq!(work.tip(), commit);
 }
@@ -195,7 +196,8 @@ fn rewritten_history_is_refused_and_nothing_changes() {
 fn a_capture_from_another_worktree_is_refused_naming_the_right_one() {
     let work = Work::new();
     let refused = work.sandbox.heddle(&["agent", "capture", "--session", &work.session, "-m", "x"]).exits(4);
-    assert!(refused.stderr.contains("fix%2Flogin"), "{refused:?}");
+    let hint = format!("hint: run it there: git -C {} heddle agent capture", work.path.display());
+    assert!(refused.stderr.contains(&hint), "{refused:?}");
 }
 
 #[test]

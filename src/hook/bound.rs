@@ -4,6 +4,7 @@
 use super::Verdict;
 use crate::context::Context;
 use crate::error::Error;
+use crate::names::shell_word;
 use crate::ops::acting::{Claim, authorize, find};
 use crate::session::binding::Binding;
 use crate::session::{Session, SessionError};
@@ -18,7 +19,8 @@ pub(super) fn refuse_lost(binding: &Binding, lost: &SessionError) -> Verdict {
         format!("{lost}, and this worktree works for it"),
         format!(
             "what it captured is on thread '{thread}'; to go on, reserve it again: \
-             git heddle agent reserve --thread {thread} --resume --worktree{untie}"
+             git heddle agent reserve --thread {} --resume --worktree{untie}",
+            shell_word(thread.as_str())
         ),
     )
 }

@@ -23,7 +23,7 @@ use super::landing;
 use super::{Call, Verdict, commit};
 use crate::context::Context;
 use crate::error::Error;
-use crate::names::{CommitId, READY, THREADS, ThreadName};
+use crate::names::{CommitId, READY, THREADS, ThreadName, shell_word};
 use crate::session::SessionError;
 use crate::store::StoreError;
 use crate::thread::{ThreadRecord, Tie};
@@ -161,7 +161,10 @@ fn judge_ours(update: &Update<'_>, call: &Call<'_>, context: &Context<'_>) -> Re
     let Some(owner) = record.and_then(|record| record.owner) else {
         return Ok(Verdict::refuse(
             format!("thread '{thread}' has no owner, and '{name}' moves for its owner only"),
-            format!("reserve it first: git heddle agent reserve --thread {thread} --resume"),
+            format!(
+                "reserve it first: git heddle agent reserve --thread {} --resume",
+                shell_word(thread.as_str())
+            ),
         ));
     };
     let mut why = format!("thread '{thread}' is reserved by session '{owner}', and moves for its owner only");

@@ -19,7 +19,7 @@ use crate::git::moving::Checkout;
 use crate::git::repo::{Head, Resolved};
 use crate::git::stage::{Limits, Staging, state_fault, unmerged_fault};
 use crate::git::{GitError, Repo};
-use crate::names::{CommitId, TreeId};
+use crate::names::{CommitId, ThreadName, TreeId, shell_word};
 use crate::session::Session;
 use crate::session::binding::Binding;
 use crate::thread::locked::liveness_of;
@@ -115,9 +115,9 @@ fn merging(
     }
     let refused = |message: String, hint: String| Error::Refused { message, hint: Some(hint) };
     if let Some(fault) = unmerged_fault(repo)? {
-        let thread = &session.thread;
+        let word = shell_word(session.thread.as_str());
         let hint =
-            format!("resolve and 'git add' them; git heddle thread refresh {thread} --abort gives it up");
+            format!("resolve and 'git add' them; git heddle thread refresh {word} --abort gives it up");
         return Err(refused(fault, hint));
     }
     if !request.pathspec.is_empty() {
@@ -148,12 +148,15 @@ fn stand(context: &Context<'_>, session: &Session, worktree: &Path) -> Result<Gr
     if let Some(path) = super::worktrees::path_of(context, session).filter(|path| path != worktree) {
         return Err(Error::Drift {
             message: format!("agent session '{id}' captures from worktree {path:?}, not from {worktree:?}"),
-            behind: None,
+            hint: Some(format!(
+                "run it there: git -C {} heddle agent capture",
+                shell_word(&path.to_string_lossy())
+            )),
         });
     }
     let tip = repo.read_ref(&session.thread.tip_ref())?.ok_or_else(|| Error::Drift {
         message: format!("thread '{}' has no tip any more: its ref was deleted", session.thread),
-        behind: None,
+        hint: None,
     })?;
     let head = head_commit(repo)?;
     let thread = &session.thread;
@@ -166,7 +169,12 @@ fn stand(context: &Context<'_>, session: &Session, worktree: &Path) -> Result<Gr
                 message: format!(
                     "thread '{thread}' is at {tip}, but this worktree's content stands for {base}"
                 ),
-                behind: follows.then(|| thread.clone()),
+                hint: Some(if follows {
+                    let word = shell_word(thread.as_str());
+                    format!("git heddle thread refresh {word} brings the worktree to the thread's tip")
+                } else {
+                    to_tip(thread)
+                }),
             });
         }
         Some(binding) if head == binding.base_head => tip.clone(),
@@ -176,12 +184,18 @@ fn stand(context: &Context<'_>, session: &Session, worktree: &Path) -> Result<Gr
         _ => {
             return Err(Error::Drift {
                 message: format!("thread '{thread}' is at {tip}, but this worktree's HEAD is at {head}"),
-                behind: None,
+                hint: Some(to_tip(thread)),
             });
         }
     };
     let parent = repo.resolve(parent.as_str())?;
     Ok(Ground { tip, parent, head, follows, merging: None })
+}
+
+/// How a worktree of the user's comes to the tip of `thread`.
+fn to_tip(thread: &ThreadName) -> String {
+    let tip = shell_word(&thread.tip_ref());
+    format!("bring the worktree to the thread's tip: git checkout --detach {tip}")
 }
 
 /// The commit that HEAD is at.
@@ -305,7 +319,7 @@ fn lost_race(error: Error, acting: &Acting) -> Error {
             let actual = actual.as_ref().map_or("no commit", CommitId::as_str);
             Error::Drift {
                 message: format!("thread '{thread}' moved to {actual} while this capture was made"),
-                behind: None,
+                hint: Some(to_tip(thread)),
             }
         }
         error => error,

@@ -13,7 +13,7 @@ use super::worktrees;
 use crate::context::Context;
 use crate::error::Error;
 use crate::git::history::Commit;
-use crate::names::{CommitId, SessionId, ThreadName};
+use crate::names::{CommitId, SessionId, ThreadName, shell_word};
 use crate::session::Session;
 use crate::session::session::Status;
 use crate::store::StoreError;
@@ -247,12 +247,16 @@ fn holds(context: &Context<'_>, place: &Place, thread: &ThreadName) -> Option<Ve
 
 /// The command that brings the thread on.
 fn next(seen: &Seen, findings: Option<&Findings>) -> Option<String> {
-    let thread = &seen.thread;
+    let word = shell_word(seen.thread.as_str());
     let owner = seen.owner.as_ref().filter(|owner| owner.liveness.may_live());
     let by_hand = |place: &&Place| place.unadopted.as_ref().is_some_and(|unadopted| unadopted.adoptable);
     if let Some(owner) = owner {
         if let Some(Place { bound: Bound { path, .. }, .. }) = seen.worktrees.iter().find(by_hand) {
-            return Some(format!("git -C {} heddle agent capture --session {}", shell(path), owner.id));
+            return Some(format!(
+                "git -C {} heddle agent capture --session {}",
+                shell_word(&path.to_string_lossy()),
+                owner.id
+            ));
         }
         if !seen.ready && seen.distance.as_ref().is_none_or(|Distance { ahead, .. }| *ahead > 0) {
             return Some(format!("git heddle agent ready --session {}", owner.id));
@@ -261,22 +265,14 @@ fn next(seen: &Seen, findings: Option<&Findings>) -> Option<String> {
     let blocked = findings.is_none_or(|findings| !findings.blockers.is_empty());
     match seen.state() {
         State::Merged if owner.is_some() => None,
-        State::Merged if seen.tip.is_some() => Some(format!("git heddle thread drop {thread}")),
+        State::Merged if seen.tip.is_some() => Some(format!("git heddle thread drop {word}")),
         State::Merged => None,
-        State::Ready if !blocked => Some(format!("git heddle thread land {thread}")),
+        State::Ready if !blocked => Some(format!("git heddle thread land {word}")),
         State::Ready | State::Blocked | State::Abandoned if owner.is_none() && seen.tip.is_some() => {
-            Some(format!("git heddle agent reserve --thread {thread} --resume"))
+            Some(format!("git heddle agent reserve --thread {word} --resume"))
         }
         _ => None,
     }
-}
-
-/// A path as a word of a shell's command line.
-fn shell(path: &std::path::Path) -> String {
-    let text = path.to_string_lossy();
-    let plain =
-        |c: char| c.is_alphanumeric() || matches!(c, '/' | '.' | '_' | '-' | '+' | '@' | '%' | ':' | ',');
-    if text.chars().all(plain) { text.into_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
 /// Which of Git's commands looks at a thread.
@@ -303,7 +299,7 @@ pub fn hand_over(
     let Some(tip) = &seen.tip else {
         return Err(Error::Refused {
             message: format!("thread '{thread}' has no commits any more: only a worktree is left of it"),
-            hint: Some(format!("git heddle thread show {thread} shows where")),
+            hint: Some(format!("git heddle thread show {} shows where", shell_word(thread.as_str()))),
         });
     };
     let base = base(&seen);

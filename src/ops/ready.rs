@@ -75,7 +75,7 @@ pub fn ready(context: &Context<'_>, claim: &Claim, request: &Request) -> Result<
                     "thread '{}' moved while it was checked; nothing was marked",
                     acting.session.thread
                 ),
-                behind: None,
+                hint: Some("run it again".to_owned()),
             },
             error => error,
         })?;
@@ -134,7 +134,7 @@ fn inspect(context: &Context<'_>, acting: &Acting, mut warnings: Vec<String>) ->
     let thread = &session.thread;
     let tip = context.repo.read_ref(&thread.tip_ref())?.ok_or_else(|| Error::Drift {
         message: format!("thread '{thread}' has no tip any more: its ref was deleted"),
-        behind: None,
+        hint: None,
     })?;
     let record = ThreadRecord::read(&context.layout, thread)?;
     let configured = record.and_then(|record| record.target).or_else(|| context.settings.target.clone());

@@ -202,7 +202,10 @@ fn bring_up_to_date(
 }
 
 fn moved(thread: &ThreadName) -> Error {
-    Error::Drift { message: format!("thread '{thread}' moved while it was refreshed"), behind: None }
+    Error::Drift {
+        message: format!("thread '{thread}' moved while it was refreshed"),
+        hint: Some("refresh it again".to_owned()),
+    }
 }
 
 /// The new tip, and how it came about.

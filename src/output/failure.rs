@@ -64,14 +64,6 @@ pub fn hint(error: &Error) -> Option<String> {
             }
             ConflictKind::AnchorDrift => "give --anchor the commit it is at, or --resume to take it as it is",
         },
-        Error::Drift { behind: Some(thread), .. } => {
-            return Some(format!(
-                "git heddle thread refresh {thread} brings the worktree to the thread's tip"
-            ));
-        }
-        Error::Drift { behind: None, .. } => {
-            "bring the worktree to the thread's tip: git checkout --detach refs/heddle/threads/<thread>"
-        }
         Error::Unknown { .. } => "git heddle fetch gets it; merge it, or overwrite it with --force",
         Error::Owned { .. } => {
             "give --session to act for it; --force ends its session as abandoned, and keeps its work"
@@ -100,7 +92,9 @@ pub fn hint(error: &Error) -> Option<String> {
         Error::Store(StoreError::Newer { .. }) => "upgrade git-heddle",
         Error::Store(StoreError::Io { .. }) => return None,
         Error::Git(error) => return git_hint(error).map(str::to_owned),
-        Error::Refused { hint, .. } | Error::CannotTell { hint, .. } => return hint.clone(),
+        Error::Refused { hint, .. } | Error::CannotTell { hint, .. } | Error::Drift { hint, .. } => {
+            return hint.clone();
+        }
         Error::Name(NameError::Thread { .. }) => "a thread is named like a branch: fix/login",
         Error::Name(NameError::Session { .. }) => "session ids are what reserve prints as session_id",
         Error::Name(_) | Error::Usage { .. } | Error::Check(_) | Error::Randomness(_) | Error::Output(_) => {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::ground::Ground;
+use crate::names::shell_word;
 use crate::ops::bound::unadopted_of;
 use crate::output::{documents, present};
 use crate::session::Session;
@@ -65,7 +66,7 @@ fn unadopted(ground: &Ground<'_>, session: &Session) -> Option<documents::Unadop
     let todo = if found.adoptable {
         "git heddle agent capture adopts them".to_owned()
     } else {
-        format!("they do not go on from its tip; see git heddle thread show {thread}")
+        format!("they do not go on from its tip; see git heddle thread show {}", shell_word(thread.as_str()))
     };
     let commits = found.commits;
     ground.narrator.warning(&format!(

@@ -2,7 +2,7 @@
 
 use super::{doc, liveness_word, ready_report, session, shown_path, status};
 use crate::git::history::Commit;
-use crate::names::CommitId;
+use crate::names::{CommitId, shell_word};
 use crate::ops::bound::Unadopted;
 use crate::ops::detail::{Detail, PastOwner};
 use crate::ops::drop::Dropped;
@@ -172,7 +172,11 @@ pub fn dropped(dropped: &Dropped) -> doc::Dropped {
         kept_as: kept_as.clone(),
         worktree_kept_as: dropped.worktree_kept_as.clone(),
         worktree: dropped.worktree.as_deref().map(shown_path),
-        restore: format!("git heddle agent reserve --thread {thread} --anchor {kept_as}"),
+        restore: format!(
+            "git heddle agent reserve --thread {} --anchor {}",
+            shell_word(thread.as_str()),
+            shell_word(kept_as)
+        ),
     }
 }
 
