@@ -125,6 +125,38 @@ fn a_switch_or_commit_in_the_middle_of_a_landing_finds_the_index_locked() {
 }
 
 #[test]
+fn a_switch_between_the_look_and_the_lock_is_noticed_under_the_lock() {
+    let sandbox = Sandbox::new();
+    // With the same files, so that the look itself sees nothing of it.
+    sandbox.git(&["branch", "other"]);
+    let other = sandbox.git(&["rev-parse", "other"]);
+    ready(&sandbox, "a", &[("file", "a\n")]);
+    let switched = sandbox.home().join("switched");
+    // Git asks it what has changed, which is when the landing looks at the checkout.
+    hook(
+        &sandbox,
+        "fsmonitor",
+        &format!(
+            "printf '/\\0'\n[ -e '{switched}' ] && exit 0\n: >'{switched}'\n\
+             unset $(git rev-parse --local-env-vars)\ncd '{}'\n\
+             exec git -c core.fsmonitor=false switch --quiet other >/dev/null\n",
+            sandbox.root().display(),
+            switched = switched.display(),
+        ),
+    );
+    sandbox.git(&["config", "core.fsmonitor", ".git/hooks/fsmonitor"]);
+    sandbox.heddle(&["thread", "land", "a"]).exits(0);
+    sandbox.git(&["config", "--unset", "core.fsmonitor"]);
+    assert!(switched.exists());
+    assert_eq!(sandbox.git(&["symbolic-ref", "HEAD"]), "refs/heads/other");
+    assert_eq!(sandbox.git(&["rev-parse", "other"]), other);
+    assert_eq!(sandbox.git(&["log", "-1", "--format=%s", "main"]), "a");
+    assert_eq!(sandbox.git(&["status", "--porcelain"]), "");
+    assert!(!sandbox.root().join("file").exists());
+    assert_nothing_left(&sandbox);
+}
+
+#[test]
 fn another_commands_lock_on_the_index_is_waited_for_and_never_removed() {
     let sandbox = Sandbox::new();
     sandbox.git(&["config", "heddle.lockTimeout", "200ms"]);
