@@ -8,7 +8,9 @@
 //! a crash leaves a branch whose checkout would take the landed work back, and a `git switch` at
 //! the same moment has nothing moved under it but the branch that was meant.
 
+use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use super::merge::{conflicted_paths, oid};
 use super::moving::{Checkout, Moving};
@@ -175,13 +177,15 @@ impl Repo {
         Ok(commit == ancestor || self.descends_from(commit, ancestor)?)
     }
 
-    /// When the ref `name` was last moved, by its reflog, in seconds since 1970; 0 where that
-    /// is not known.
+    /// When the ref `name` was last moved, by its reflog: in seconds since 1970, and, to tell
+    /// moves within one second apart, by the time of the file. The least where that is not
+    /// known.
     #[must_use]
-    pub fn moved_at(&self, name: &str) -> i64 {
+    pub fn moved_at(&self, name: &str) -> (i64, Option<SystemTime>) {
         let log = self.raw().reflog(name).ok();
         let last = log.as_ref().and_then(|log| log.get(0)).map(|entry| entry.committer().when().seconds());
-        last.unwrap_or(0)
+        let written = fs::metadata(self.common_dir().join("logs").join(name));
+        (last.unwrap_or(0), written.and_then(|meta| meta.modified()).ok())
     }
 
     /// Pushes the branch `target` to `remote`, by the user's own git; what it said.
