@@ -117,7 +117,9 @@ fn drop_refuses_whatever_would_be_lost_and_lists_it() {
     let (session, path) = captured(&sandbox, "t");
     sandbox.refused(1, &["thread", "drop", "none"]);
     let refused = sandbox.refused(1, &["thread", "drop", "t"]);
-    assert!(refused.stderr.contains("(work on t)"), "{refused:?}");
+    assert!(refused.stderr.contains("(work on t)") && refused.stderr.contains(&session), "{refused:?}");
+    let refused = sandbox.refused(1, &["thread", "drop", "t", "--session", &session]);
+    assert!(refused.stderr.contains("(work on t)") && !refused.stderr.contains(&session), "{refused:?}");
     sandbox.git(&["branch", "keep", &tip(&sandbox, "t")]);
     sandbox.refused(3, &["thread", "drop", "t"]);
     fs::write(path.join("loose"), "loose\n").expect("write");

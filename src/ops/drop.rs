@@ -23,6 +23,7 @@ use crate::git::{GitError, Repo};
 use crate::names::{CommitId, DROPPED, ThreadName};
 use crate::store::events::{self, Event};
 use crate::thread::LockedThread;
+use crate::thread::locked::owner_of;
 use crate::thread::owned::rfc3339;
 
 /// How many commits a refusal names.
@@ -54,7 +55,7 @@ pub fn drop(context: &Context<'_>, thread: &ThreadName, standing: &Standing) -> 
     if !standing.force {
         // Looked at before the lock is taken: it starts processes. What comes after is
         // caught by the comparison of the tip, and by Git's own look at the worktree.
-        refuse_losses(context, thread, &tip, &trees)?;
+        refuse_losses(context, thread, &tip, &trees, standing)?;
     }
     let locked = standing::take(context, thread, standing)?;
     let owner = locked.owner().map(|owner| owner.id);
@@ -108,9 +109,11 @@ fn refuse_losses(
     thread: &ThreadName,
     tip: &CommitId,
     trees: &[Linked],
+    standing: &Standing,
 ) -> Result<(), Error> {
     let mut losses = Vec::new();
     let record = crate::thread::ThreadRecord::read(&context.layout, thread)?;
+    let owner = owner_of(context, record.as_ref()).filter(|owner| owner.liveness.may_live());
     let landed = record.is_some_and(|record| record.has_landed(tip));
     if !landed {
         let lost = context.repo.only_reachable_from(tip, SHOWN + 1)?;
@@ -134,6 +137,11 @@ fn refuse_losses(
     }
     if losses.is_empty() {
         return Ok(());
+    }
+    // A live owner alone is refused under the lock.
+    let acting = standing.claim.as_ref().map(|claim| &claim.session);
+    if let Some(owner) = owner.filter(|owner| acting != Some(&owner.id)) {
+        losses.push(format!("session '{}' owns it and may be alive", owner.id));
     }
     Err(Error::Refused {
         message: format!("thread '{thread}' has what would be lost: {}", losses.join("; ")),
