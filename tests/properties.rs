@@ -15,7 +15,7 @@ use git_heddle::ops::heartbeat::{Report, heartbeat};
 use git_heddle::ops::release::release;
 use git_heddle::ops::reserve::{Hold, Request, reserve};
 use git_heddle::platform::{Moment, Place, Platform, ProcessState, System};
-use git_heddle::session::session::{Agent, Status};
+use git_heddle::session::session::{Agent, End};
 use git_heddle::session::token::Token;
 use proptest::prelude::*;
 
@@ -193,7 +193,7 @@ proptest! {
                 Step::Release(which) if !known.is_empty() => {
                     let (thread, session) = &known[which % known.len()];
                     let claim = Claim { session: session.clone(), token: None };
-                    let released = release(&context, &claim, Status::Complete, false);
+                    let released = release(&context, &claim, End::Complete, false);
                     if owners.get(thread).is_some_and(|owner| owner.session == *session) {
                         prop_assert!(released.is_ok());
                         owners.remove(thread);

@@ -230,9 +230,9 @@ fn owners(
 /// What a session's own record tells.
 fn tell(owner: &mut PastOwner, record: &Session) {
     owner.generation = Some(record.generation.get());
-    owner.status = Some(record.status);
+    owner.status = Some(record.status());
     owner.from = Some(rfc3339(record.started_at));
-    owner.until = record.completed_at.map(rfc3339);
+    owner.until = record.completed_at().map(rfc3339);
     owner.task.clone_from(&record.task);
     let agent = &record.agent;
     owner.agent = owner.agent.take().or_else(|| agent.harness.clone()).or_else(|| agent.model.clone());

@@ -20,7 +20,7 @@ use crate::names::{READY, SessionId, THREADS, ThreadName};
 use crate::platform::ProcessState;
 use crate::session::binding::Binding;
 use crate::session::liveness::Presence;
-use crate::session::session::Status;
+use crate::session::session::End;
 use crate::store::journal::{self, Found};
 use crate::store::lock::{FileLock, Terms};
 use crate::store::{Layout, StoreError, atomic_file};
@@ -183,7 +183,7 @@ fn sessions(context: &Context<'_>, fix: bool, findings: &mut Vec<Finding>) -> Re
             }
         };
         let Ok(record) = ThreadRecord::read(&context.layout, &session.thread) else { continue };
-        let lost = session.status == Status::Active && check_current(&session, record.as_ref()).is_err();
+        let lost = session.is_active() && check_current(&session, record.as_ref()).is_err();
         if lost && current(context, &id).is_err() {
             let fixed = fix && end_stray(context, &session.thread, &id).is_ok();
             findings.push(Finding {
@@ -204,10 +204,10 @@ fn end_stray(context: &Context<'_>, thread: &ThreadName, id: &SessionId) -> Resu
     let locked = LockedThread::take(context, thread)?;
     let Some(session) = context.registry.read(id)? else { return Ok(()) };
     // Renamed since: it is looked at with its thread.
-    let still = session.status == Status::Active && session.thread == *thread;
+    let still = session.is_active() && session.thread == *thread;
     if still && check_current(&session, locked.record()).is_err() {
         let at = context.platform.now().wall;
-        context.registry.end(&crate::session::registry::ended(session, Status::Abandoned, at))?;
+        context.registry.end(&session.ended(End::Abandoned, at))?;
     }
     Ok(())
 }
@@ -221,7 +221,7 @@ fn leftovers(context: &Context<'_>, fix: bool, findings: &mut Vec<Finding>) -> R
     };
     for id in context.registry.live_ids()? {
         let Ok(Some(session)) = context.registry.read(&id) else { continue };
-        if session.status != Status::Active {
+        if !session.is_active() {
             let fixed = fix && forget_ended(context, &session.thread, &id).is_ok();
             let message = format!("session '{id}' has ended, and its live record is still there");
             finding(Some(session.thread), context.layout.session(&id), message, fixed);

@@ -63,7 +63,7 @@ pub fn drop(context: &Context<'_>, thread: &ThreadName, standing: &Standing) -> 
     if let Some(owner) = owner {
         // The owner itself gives up.
         let acting = super::acting::lock_owned(context, &owner)?;
-        acting.end(crate::session::session::Status::Abandoned)?;
+        acting.end(crate::session::session::End::Abandoned)?;
     }
     let kept: Vec<(Linked, Option<CommitId>)> = trees
         .into_iter()

@@ -11,7 +11,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::names::{SessionId, ThreadName};
 use crate::session::liveness::Liveness;
-use crate::session::session::Status;
+use crate::session::session::{State, Status};
 use crate::session::{Session, SessionError};
 use crate::thread::ThreadRecord;
 use crate::thread::locked::{check_current, liveness_of};
@@ -74,7 +74,7 @@ pub fn list(context: &Context<'_>, filter: &Filter) -> Result<(Vec<Seen>, Vec<St
             known
         });
         let seen = see(context, session, known);
-        let status_fits = filter.status.is_none_or(|status| seen.session.status == status);
+        let status_fits = filter.status.is_none_or(|status| seen.session.status() == status);
         if status_fits && (!filter.alive_only || seen.liveness.may_live()) {
             rows.push(seen);
         }
@@ -123,11 +123,11 @@ fn see(context: &Context<'_>, mut session: Session, known: &Known) -> Seen {
         Known::Unreadable(_) => None,
     };
     let readable = matches!(known, Known::Record(_));
-    if readable && session.status == Status::Active && check_current(&session, record).is_err() {
+    if readable && session.is_active() && check_current(&session, record).is_err() {
         match current(context, &session.session_id) {
             // Renamed while we looked.
             Ok(now) => session = now,
-            Err(_) => session.status = Status::Abandoned,
+            Err(_) => session.state = State::Replaced,
         }
     }
     let liveness = liveness_of(context, &session);

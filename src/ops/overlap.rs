@@ -9,7 +9,6 @@ use crate::git::diff::changed_paths;
 use crate::git::merge::merge_base;
 use crate::git::{GitError, Repo};
 use crate::names::{CommitId, ThreadName};
-use crate::session::session::Status;
 use crate::thread::locked::liveness_of;
 
 /// Another live thread.
@@ -52,7 +51,7 @@ pub fn live_others(context: &Context<'_>, thread: &ThreadName) -> Result<Vec<Oth
     for id in context.registry.live_ids()? {
         // A record that cannot be read is that thread's trouble, not this one's.
         let Ok(Some(other)) = context.registry.read(&id) else { continue };
-        let live = other.status == Status::Active && liveness_of(context, &other).may_live();
+        let live = other.is_active() && liveness_of(context, &other).may_live();
         if live
             && other.thread != *thread
             // One by one: the repository may have many more threads than owners.

@@ -6,7 +6,7 @@ use super::acting::{Claim, authorize, find, lock_owned};
 use super::worktrees::{self, Retirement};
 use crate::context::Context;
 use crate::error::Error;
-use crate::session::session::Status;
+use crate::session::session::{End, State};
 use crate::session::{Session, SessionError};
 use crate::thread::LockedThread;
 
@@ -19,14 +19,14 @@ pub struct Released {
     pub worktree: Retirement,
 }
 
-/// Ends the session with `status`, and removes the worktree that was made for it if nothing
+/// Ends the session with the status `how`, and removes the worktree that was made for it if nothing
 /// can be lost with it. Repeating it with the same status gives the same answer.
 /// With `force`, a person ends a session that is not theirs: no token is asked for.
 ///
 /// # Errors
 /// [`SessionError`]; [`crate::store::StoreError::Busy`].
-pub fn release(context: &Context<'_>, claim: &Claim, status: Status, force: bool) -> Result<Released, Error> {
-    let session = end(context, claim, status, force)?;
+pub fn release(context: &Context<'_>, claim: &Claim, how: End, force: bool) -> Result<Released, Error> {
+    let session = end(context, claim, how, force)?;
     // The session has ended, whatever comes of its worktree: what cannot be removed now is
     // removed by gc, or handed to the next owner.
     let worktree = worktrees::retire(context, &session).unwrap_or_else(|error| match &session.path {
@@ -36,14 +36,14 @@ pub fn release(context: &Context<'_>, claim: &Claim, status: Status, force: bool
     Ok(Released { session, worktree })
 }
 
-fn end(context: &Context<'_>, claim: &Claim, status: Status, force: bool) -> Result<Session, Error> {
+fn end(context: &Context<'_>, claim: &Claim, how: End, force: bool) -> Result<Session, Error> {
     let session = find(context, &claim.session)?;
     if !force {
         authorize(context, &session, claim.token.as_ref())?;
     }
     // A journal may be that of a release that died half done: it is finished first.
     if !context.layout.journal(&session.thread).exists()
-        && let Some(same) = already(&session, status)
+        && let Some(same) = already(&session, how)
     {
         return Ok(same);
     }
@@ -52,7 +52,7 @@ fn end(context: &Context<'_>, claim: &Claim, status: Status, force: bool) -> Res
         let locked = LockedThread::take(context, &thread)?;
         // Recovery may just have finished a release that died half done.
         let now = context.registry.read(&claim.session)?;
-        if let Some(same) = now.and_then(|session| already(&session, status)) {
+        if let Some(same) = now.and_then(|session| already(&session, how)) {
             return Ok(same);
         }
         match locked.own(&claim.session) {
@@ -61,16 +61,17 @@ fn end(context: &Context<'_>, claim: &Claim, status: Status, force: bool) -> Res
             owned => break owned?,
         }
     };
-    let ended = if force { owned.end_by_force(status)? } else { owned.end(status)? };
+    let ended = if force { owned.end_by_force(how)? } else { owned.end(how)? };
     context.registry.prune(context.settings.retention, SystemTime::now());
     Ok(ended)
 }
 
 /// The answer to a release that has been done.
-fn already(session: &Session, status: Status) -> Option<Session> {
+fn already(session: &Session, how: End) -> Option<Session> {
+    let State::Ended { end, .. } = session.state else { return None };
     // Landed while its agent was about to say that it is done.
-    let landed = session.status == Status::Merged && status == Status::Complete;
-    (session.status == status || landed).then(|| session.clone())
+    let landed = end == End::Merged && how == End::Complete;
+    (end == how || landed).then(|| session.clone())
 }
 
 /// Takes back a reservation whose answer could not be given, unless somebody has used it.
@@ -81,7 +82,7 @@ pub fn take_back(context: &Context<'_>, session: &Session) {
         if owned.session().used {
             return Err(SessionError::NotNamed.into());
         }
-        owned.end(Status::Abandoned).map(drop)
+        owned.end(End::Abandoned).map(drop)
     };
     // Whatever goes wrong, the lease ends it.
     let _ = undo();

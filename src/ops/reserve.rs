@@ -7,6 +7,7 @@
 //! (`thread::recover`), one that dies after it is finished.
 
 use std::fs::File;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -19,8 +20,7 @@ use crate::git::refs::{Expected, LockedRef};
 use crate::git::repo::{Head, Resolved};
 use crate::names::{CommitId, Generation, ThreadName};
 use crate::platform::{ProcessState, Watch};
-use crate::session::registry;
-use crate::session::session::{self, Agent, Heartbeat, Holder, Session, Status, Usage};
+use crate::session::session::{self, Agent, End, Heartbeat, Holder, Session, State, Usage};
 use crate::session::token::Token;
 use crate::store::atomic_file::{self, Durability};
 use crate::store::events::{self, Event};
@@ -378,21 +378,20 @@ fn make_session(
         Head::Branch { name, .. } | Head::Unborn { branch: name } => Some(name),
         Head::Detached { .. } => None,
     };
+    let ttl = request.ttl.unwrap_or(context.settings.ttl).as_secs();
     let session = Session {
-        version: session::VERSION,
         thread: thread.name().clone(),
         anchor_state: anchor.commit.clone(),
         anchor_root: anchor.tree.clone(),
         generation: Generation::after(last),
-        status: Status::Active,
+        state: State::Active,
         task: request.task.clone(),
         path: None,
         worktree: None,
         holder: holder.clone(),
-        ttl_seconds: request.ttl.unwrap_or(context.settings.ttl).as_secs().max(1),
+        ttl_seconds: NonZeroU64::new(ttl).unwrap_or(NonZeroU64::MIN),
         heartbeat: Heartbeat::new(&now, context.platform.place()),
         started_at: now.wall,
-        completed_at: None,
         token_hash: token.hash(),
         require_token: request.require_token || context.settings.require_token,
         request: request.request_token.as_ref().map(|key| session::Request {
@@ -449,20 +448,20 @@ fn commit(
             return Err(error);
         }
     };
-    let event = |name: &str, session: &Session, status: Option<Status>| Event {
+    let event = |name: &str, session: &Session, end: Option<End>| Event {
         id: operation.clone(),
-        at: rfc3339(session.completed_at.unwrap_or(session.started_at)),
+        at: rfc3339(session.completed_at().unwrap_or(session.started_at)),
         event: name.to_owned(),
         thread: session.thread.as_str().to_owned(),
         session: session.session_id.as_str().to_owned(),
         generation: Some(session.generation.get()),
-        commit: status.is_none().then(|| session.anchor_state.as_str().to_owned()),
-        status: status.map(|status| status.word().to_owned()),
+        commit: end.is_none().then(|| session.anchor_state.as_str().to_owned()),
+        status: end.map(|end| end.word().to_owned()),
     };
     let log = context.layout.events();
     if let Some(previous) = previous {
-        let previous = registry::ended(previous, Status::Abandoned, session.started_at);
-        events::append(&log, &event("expired", &previous, Some(Status::Abandoned)));
+        let previous = previous.ended(End::Abandoned, session.started_at);
+        events::append(&log, &event("expired", &previous, Some(End::Abandoned)));
     }
     events::append(&log, &event("reserved", &session, None));
     let _ = thread.settle();
@@ -491,7 +490,7 @@ fn write_all(
     create: bool,
 ) -> Result<Option<File>, Error> {
     if let Some(previous) = previous {
-        let mut ended = registry::ended(previous.clone(), Status::Abandoned, session.started_at);
+        let mut ended = previous.clone().ended(End::Abandoned, session.started_at);
         ended.taken = true;
         context.registry.end(&ended)?;
     }

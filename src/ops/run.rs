@@ -28,7 +28,7 @@ use crate::git::program::scrub;
 use crate::platform::job::{Gate, Happening, How, Job};
 use crate::platform::{ProcessState, Watch};
 use crate::session::Session;
-use crate::session::session::{Holder, Process, Status};
+use crate::session::session::{End, Holder, Process, State};
 use crate::settings::Settings;
 use crate::store::StoreError;
 
@@ -156,7 +156,7 @@ fn attend(context: &Context<'_>, session: &Session, mut job: Job) -> Attended {
     let settings = Settings { lock_timeout: Duration::ZERO, ..context.settings.clone() };
     let (layout, registry) = (context.layout.clone(), context.registry.clone());
     let hasty = Context { settings, layout, registry, ..*context };
-    let pause = (Duration::from_secs(session.ttl_seconds) / 3).min(LOOK);
+    let pause = (Duration::from_secs(session.ttl_seconds.get()) / 3).min(LOOK);
     let mut renewed = Instant::now();
     let mut lost = None;
     loop {
@@ -188,7 +188,7 @@ fn lost_to(context: &Context<'_>, session: &Session) -> Option<String> {
     let id = &session.session_id;
     let Err(Error::Session(fault)) = current(context, id) else { return None };
     let now = context.registry.read(id).ok()?;
-    if now.is_some_and(|now| now.status != Status::Active && !now.taken) {
+    if now.is_some_and(|now| !now.is_active() && !now.taken) {
         return None;
     }
     Some(format!("the reservation was lost while the command ran: {fault}"))
@@ -209,7 +209,7 @@ fn finish(
     let session = context.registry.read(id).ok().flatten().unwrap_or_else(|| reserved.session.clone());
     let own = session.worktree.is_some() || session.path.is_some();
     let capture = plan.capture.unwrap_or(own);
-    let ended = session.status != Status::Active;
+    let ended = !session.is_active();
     let mut blockers = Vec::new();
     if capture
         && !ended
@@ -231,14 +231,14 @@ fn finish(
             Err(error) => blockers = vec![error.to_string()],
         }
     }
-    let status = match session.status {
-        Status::Active if how.ok() => Status::Complete,
-        Status::Active => Status::Abandoned,
+    let end = match session.state {
+        State::Active if how.ok() => End::Complete,
+        State::Active | State::Replaced => End::Abandoned,
         // Landed, or released by the command itself: that is no loss. Asked again, what was in
         // the worktree's way may be gone: the command.
-        ended => ended,
+        State::Ended { end, .. } => end,
     };
-    match release::release(context, &claim, status, false) {
+    match release::release(context, &claim, end, false) {
         Ok(released) => {
             if let Retirement::Kept { path, reasons } = released.worktree {
                 tell(&format!("the worktree at {path:?} stays: {}", reasons.join("; ")));
@@ -255,7 +255,8 @@ fn finish(
 fn is_ready(context: &Context<'_>, session: &Session) -> bool {
     let at = |name: String| context.repo.read_ref(&name).ok().flatten();
     let mark = at(session.thread.ready_ref());
-    session.status == Status::Merged || (mark.is_some() && mark == at(session.thread.tip_ref()))
+    matches!(session.state, State::Ended { end: End::Merged, .. })
+        || (mark.is_some() && mark == at(session.thread.tip_ref()))
 }
 
 /// Captures what the command left, if it left anything.

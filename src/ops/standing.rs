@@ -6,7 +6,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::names::{SessionId, ThreadName};
 use crate::session::SessionError;
-use crate::session::session::Status;
+use crate::session::session::End;
 use crate::thread::LockedThread;
 
 /// On whose behalf a thread is handled.
@@ -50,7 +50,7 @@ fn end_owner<'a>(
     owner: &SessionId,
 ) -> Result<LockedThread<'a>, Error> {
     let name = locked.name().clone();
-    locked.own(owner)?.end_by_force(Status::Abandoned)?;
+    locked.own(owner)?.end_by_force(End::Abandoned)?;
     // Between the two locks somebody may have reserved it: then it is theirs.
     let locked = LockedThread::take(context, &name)?;
     match locked.owner() {

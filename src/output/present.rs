@@ -51,7 +51,7 @@ pub fn session(
         thread: session.thread.as_str().to_owned(),
         anchor_state: Some(session.anchor_state.as_str().to_owned()),
         anchor_root: Some(session.anchor_root.as_str().to_owned()),
-        status: status(session.status),
+        status: status(session.status()),
         // One that was made for the session goes with it.
         path: session
             .path
@@ -64,7 +64,7 @@ pub fn session(
         started_at: rfc3339(session.started_at),
         heartbeat_at: rfc3339(session.heartbeat.at),
         expires_at: Some(rfc3339(session.expires_at())),
-        completed_at: session.completed_at.map(rfc3339),
+        completed_at: session.completed_at().map(rfc3339),
         holder: doc::Holder { kind, pid, host: Some(session.place().host.clone()) },
         agent: doc::Agent {
             provider: agent.provider,

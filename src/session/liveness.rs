@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use super::session::{Heartbeat, Holder, Process, Session, Status};
+use super::session::{Heartbeat, Holder, Process, Session};
 use crate::platform::{Moment, Place, Platform, ProcessState};
 
 /// The verdict.
@@ -125,7 +125,7 @@ pub fn judge(
     now: &Moment,
     platform: &dyn Platform,
 ) -> Liveness {
-    if session.status != Status::Active {
+    if !session.is_active() {
         return Liveness::Dead("the session has ended");
     }
     let (heartbeat, place) = (&session.heartbeat, session.place());
@@ -134,7 +134,7 @@ pub fn judge(
         return Liveness::Alive("a command that acts for it runs");
     }
     let age = age(heartbeat, now, platform);
-    let lapsed = matches!(age, Age::Past(age) if age > Duration::from_secs(session.ttl_seconds));
+    let lapsed = matches!(age, Age::Past(age) if age > Duration::from_secs(session.ttl_seconds.get()));
     let verdict = match &session.holder {
         _ if age == Age::Future => Liveness::Unknown("its last heartbeat lies in the future"),
         Holder::Lease if lapsed => Liveness::Dead("its lease lapsed"),
@@ -226,7 +226,7 @@ mod tests {
             "generation": 1, "status": "active", "task": null, "path": null,
             "holder": holder, "ttl_seconds": ttl,
             "heartbeat": {"at": "1970-01-01T00:00:00Z", "monotonic_ms": 1, "place": heard},
-            "started_at": "1970-01-01T00:00:00Z", "completed_at": null, "token_hash": "", "require_token": false,
+            "started_at": "1970-01-01T00:00:00Z", "completed_at": null, "token_hash": "0".repeat(64), "require_token": false,
             "agent": {}, "usage": {},
         });
         let session: Session = serde_json::from_value(record).expect("a record");

@@ -4,6 +4,7 @@ pub mod binding;
 pub mod error;
 pub mod identity;
 pub mod liveness;
+mod record;
 pub mod registry;
 mod renewal;
 #[expect(clippy::module_inception, reason = "the noun itself; the folder holds what belongs to it")]

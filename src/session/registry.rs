@@ -5,12 +5,13 @@
 //! first and `ended/` second finds every session in at least one; of two, the ended counts.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::liveness::Presence;
+use super::record::VERSION;
 use super::renewal;
-use super::session::{Heartbeat, Session, Status, VERSION};
+use super::session::{Heartbeat, Session};
 use crate::names::SessionId;
 use crate::platform;
 use crate::store::atomic_file::{self, Durability, no_follow};
@@ -38,10 +39,14 @@ impl Registry {
     /// [`StoreError`] if its record is there and cannot be understood.
     pub fn read(&self, id: &SessionId) -> Result<Option<Session>, StoreError> {
         let live = self.read_live(id);
-        if let Some(ended) = atomic_file::read_record(WHAT, &self.layout.ended_session(id), VERSION)? {
-            return Ok(Some(ended));
+        let path = self.layout.ended_session(id);
+        match read_at(&path, id)? {
+            Some(ended) if ended.is_active() => {
+                Err(damaged(path, "it lies among the ended ones, and is active".to_owned()))
+            }
+            Some(ended) => Ok(Some(ended)),
+            None => live,
         }
-        live
     }
 
     /// Reads a session that has not ended: one file, for the common case.
@@ -57,7 +62,7 @@ impl Registry {
 
     /// Reads the record of a session that has not ended, with the lease as renewed since.
     fn read_live(&self, id: &SessionId) -> Result<Option<Session>, StoreError> {
-        let mut session = atomic_file::read_record(WHAT, &self.layout.session(id), VERSION)?;
+        let mut session = read_at(&self.layout.session(id), id)?;
         if let Some(session) = &mut session {
             renewal::apply(&self.layout.live(id), session);
         }
@@ -184,12 +189,19 @@ fn ids_in(folder: &Path) -> Result<Vec<SessionId>, StoreError> {
     Ok(ids)
 }
 
-/// A session that ends now.
-#[must_use]
-pub fn ended(mut session: Session, status: Status, at: chrono::DateTime<chrono::Utc>) -> Session {
-    session.status = status;
-    session.completed_at = Some(at);
-    session
+/// Reads the record at `path`, which is that of the session `id`.
+fn read_at(path: &Path, id: &SessionId) -> Result<Option<Session>, StoreError> {
+    let session: Option<Session> = atomic_file::read_record(WHAT, path, VERSION)?;
+    match session {
+        Some(session) if session.session_id != *id => {
+            Err(damaged(path.to_owned(), format!("it is the record of session '{}'", session.session_id)))
+        }
+        session => Ok(session),
+    }
+}
+
+fn damaged(path: PathBuf, reason: String) -> StoreError {
+    StoreError::Damaged { what: WHAT, path, reason }
 }
 
 #[cfg(test)]

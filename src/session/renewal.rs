@@ -120,7 +120,7 @@ mod tests {
             "version": 1, "session_id": "agent-a", "thread": "t", "anchor_state": "1".repeat(40),
             "anchor_root": "2".repeat(40), "generation": 1, "status": "active", "task": null, "path": null,
             "holder": {"kind": "lease"}, "ttl_seconds": 60, "heartbeat": heartbeat,
-            "started_at": "1970-01-01T00:00:00Z", "completed_at": null, "token_hash": "",
+            "started_at": "1970-01-01T00:00:00Z", "completed_at": null, "token_hash": "0".repeat(64),
             "require_token": false, "agent": {"provider": null, "model": null, "harness": null,
             "thinking_level": null, "parent": null}, "usage": {"input_tokens": null, "output_tokens": null,
             "reasoning_tokens": null, "tool_calls": null, "cost_micros_usd": null}

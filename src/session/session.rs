@@ -1,16 +1,19 @@
 //! A session: one agent's claim on one thread, from reserve to release.
+//!
+//! Its form on disk is `session::record`, and the only way from there to here checks what
+//! the fields say of each other.
 
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::record::RecordV1;
+use super::token::TokenHash;
 use crate::names::{CommitId, Generation, SessionId, ThreadName, TreeId};
 use crate::platform::{Moment, Place};
-
-/// The version of the session record's form.
-pub const VERSION: u64 = 1;
 
 /// How a session stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +46,52 @@ impl Status {
             Self::Merged => "merged",
         }
     }
+}
+
+/// How a session came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// It was given up, by itself or because its holder died.
+    Abandoned,
+    /// Its work is done.
+    Complete,
+    /// Its work has landed.
+    Merged,
+}
+
+impl End {
+    /// The word of the wire format.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        Status::from(self).word()
+    }
+}
+
+impl From<End> for Status {
+    fn from(end: End) -> Self {
+        match end {
+            End::Abandoned => Self::Abandoned,
+            End::Complete => Self::Complete,
+            End::Merged => Self::Merged,
+        }
+    }
+}
+
+/// Whether a session may still act: what has ended did so at some time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// It may act.
+    Active,
+    /// It has lost its thread to another, which its own record does not say. Only readers
+    /// meet it; nobody noted when.
+    Replaced,
+    /// It is in a final state.
+    Ended {
+        /// Which.
+        end: End,
+        /// Since when.
+        at: DateTime<Utc>,
+    },
 }
 
 /// What keeps a session alive.
@@ -140,7 +189,7 @@ pub struct Usage {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
     /// The hash of the request token.
-    pub token_hash: String,
+    pub token_hash: TokenHash,
     /// The anchor that was asked for; `None` with `--resume`.
     pub anchor: Option<CommitId>,
     /// The reservation token, sealed with the request token, so that the same answer can
@@ -148,11 +197,10 @@ pub struct Request {
     pub sealed_token: String,
 }
 
-/// A session, as its record holds it.
+/// A session.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "RecordV1", into = "RecordV1")]
 pub struct Session {
-    /// Always 1.
-    pub version: u64,
     /// Its id.
     pub session_id: SessionId,
     /// The thread it claims.
@@ -164,54 +212,76 @@ pub struct Session {
     /// The thread's fencing number under this owner.
     pub generation: Generation,
     /// How it stands.
-    pub status: Status,
+    pub state: State,
     /// What the agent set out to do.
     pub task: Option<String>,
     /// The worktree it captures from, once bound.
     pub path: Option<PathBuf>,
     /// The id of the linked worktree that was made for it; it stays where
     /// `git worktree move` changes the path.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worktree: Option<String>,
     /// What keeps it alive.
     pub holder: Holder,
     /// The lease, in seconds.
-    pub ttl_seconds: u64,
+    pub ttl_seconds: NonZeroU64,
     /// The last sign of life.
     pub heartbeat: Heartbeat,
     /// When it was reserved.
     pub started_at: DateTime<Utc>,
-    /// When it ended.
-    pub completed_at: Option<DateTime<Utc>>,
     /// The hash of its token.
-    pub token_hash: String,
+    pub token_hash: TokenHash,
     /// Whether every command must show the token.
     pub require_token: bool,
     /// The request that it answers.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<Request>,
     /// The branch that HEAD was on at reserve, as a full ref name.
-    #[serde(default)]
     pub head_branch: Option<String>,
     /// Who the agent says it is.
     pub agent: Agent,
     /// What it has used.
     pub usage: Usage,
     /// What it said last of its progress.
-    #[serde(default)]
     pub progress: Option<String>,
     /// Whether anybody has acted for it yet.
-    #[serde(default)]
     pub used: bool,
     /// Whether somebody else ended it: a person by force, or a successor.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub taken: bool,
     /// Fields of this version that we do not know; they survive a rewrite.
-    #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
 
 impl Session {
+    /// How it stands, in one word.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        match self.state {
+            State::Active => Status::Active,
+            State::Replaced => Status::Abandoned,
+            State::Ended { end, .. } => end.into(),
+        }
+    }
+
+    /// Whether it may act, as far as it knows itself.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        self.state == State::Active
+    }
+
+    /// When it ended.
+    #[must_use]
+    pub fn completed_at(&self) -> Option<DateTime<Utc>> {
+        match self.state {
+            State::Active | State::Replaced => None,
+            State::Ended { at, .. } => Some(at),
+        }
+    }
+
+    /// This session, as it ends now.
+    #[must_use]
+    pub fn ended(self, end: End, at: DateTime<Utc>) -> Self {
+        Self { state: State::Ended { end, at }, ..self }
+    }
+
     /// Where the evidence for its life is. Heartbeats may come from elsewhere, such as from a
     /// container that the agent started, and say nothing about its pids.
     #[must_use]
@@ -226,7 +296,7 @@ impl Session {
     /// When the lease lapses by wall time.
     #[must_use]
     pub fn expires_at(&self) -> DateTime<Utc> {
-        let ttl = chrono::TimeDelta::try_seconds(i64::try_from(self.ttl_seconds).unwrap_or(i64::MAX));
+        let ttl = chrono::TimeDelta::try_seconds(i64::try_from(self.ttl_seconds.get()).unwrap_or(i64::MAX));
         ttl.and_then(|ttl| self.heartbeat.at.checked_add_signed(ttl)).unwrap_or(DateTime::<Utc>::MAX_UTC)
     }
 }

@@ -1,5 +1,6 @@
 //! Tokens: a secret printed once, of which only a hash is kept.
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::names::hex;
@@ -8,6 +9,27 @@ use crate::platform::Platform;
 /// A secret with at least 128 bits. It has no `Debug` or `Display`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(String);
+
+/// The hash of a token: what a record keeps of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct TokenHash(String);
+
+impl TryFrom<String> for TokenHash {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        let whole = text.len() == 64 && text.bytes().all(digit);
+        if whole { Ok(Self(text)) } else { Err("a token's hash has 64 hexadecimal digits") }
+    }
+}
+
+impl From<TokenHash> for String {
+    fn from(hash: TokenHash) -> Self {
+        hash.0
+    }
+}
 
 impl std::fmt::Debug for Token {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -43,16 +65,16 @@ impl Token {
     /// Its hash. Tokens have full entropy, so one round of a plain hash cannot be guessed
     /// back.
     #[must_use]
-    pub fn hash(&self) -> String {
-        hex(&Sha256::digest(format!("heddle token\0{}", self.0).as_bytes()))
+    pub fn hash(&self) -> TokenHash {
+        TokenHash(hex(&Sha256::digest(format!("heddle token\0{}", self.0).as_bytes())))
     }
 
     /// Whether this is the token with that hash, compared in constant time.
     #[must_use]
-    pub fn matches(&self, hash: &str) -> bool {
+    pub fn matches(&self, hash: &TokenHash) -> bool {
         let ours = self.hash();
-        let difference = ours.bytes().zip(hash.bytes()).fold(0u8, |sum, (a, b)| sum | (a ^ b));
-        ours.len() == hash.len() && difference == 0
+        // Both have the same length.
+        ours.0.bytes().zip(hash.0.bytes()).fold(0u8, |sum, (a, b)| sum | (a ^ b)) == 0
     }
 
     /// Hides `secret` so that only the holder of this token can read it: XOR with a stream

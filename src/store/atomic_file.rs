@@ -247,6 +247,9 @@ pub fn parse_record<T: DeserializeOwned>(
     if version > known {
         return Err(StoreError::Newer { what, path: path.to_owned(), version, known });
     }
+    if version < known {
+        return Err(damaged(format!("it has version {version}, which never was")));
+    }
     serde_json::from_slice(contents).map_err(|error| damaged(error.to_string()))
 }
 

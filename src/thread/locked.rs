@@ -47,7 +47,7 @@ pub struct Owner {
 pub fn owner_of(context: &Context<'_>, record: Option<&ThreadRecord>) -> Option<Owner> {
     let id = record?.owner.clone()?;
     match context.registry.read(&id) {
-        Ok(Some(session)) if session.status == crate::session::session::Status::Active => {
+        Ok(Some(session)) if session.is_active() => {
             let liveness = liveness_of(context, &session);
             Some(Owner { id, session: Some(session), liveness })
         }
@@ -166,7 +166,7 @@ impl<'a> LockedThread<'a> {
     pub fn own(self, id: &SessionId) -> Result<super::OwnedThread<'a>, Error> {
         let session = self.context.registry.read(id)?;
         let session = session.ok_or_else(|| SessionError::NotFound { id: id.clone() })?;
-        if session.status == crate::session::session::Status::Active && session.thread != self.name {
+        if session.is_active() && session.thread != self.name {
             let (thread, current) = (self.name, session.thread);
             return Err(SessionError::Renamed { id: id.clone(), thread, current }.into());
         }
@@ -180,8 +180,8 @@ impl<'a> LockedThread<'a> {
 /// # Errors
 /// [`SessionError::Ended`], [`SessionError::Replaced`].
 pub fn check_current(session: &Session, record: Option<&ThreadRecord>) -> Result<(), SessionError> {
-    if session.status != crate::session::session::Status::Active {
-        return Err(SessionError::Ended { id: session.session_id.clone(), status: session.status.word() });
+    if !session.is_active() {
+        return Err(SessionError::Ended { id: session.session_id.clone(), status: session.status().word() });
     }
     let owner = record.and_then(|record| record.owner.clone());
     let current = record.is_some_and(|record| record.generation == session.generation)

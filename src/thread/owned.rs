@@ -15,8 +15,7 @@ use crate::git::refs::{Expected, LockedRef};
 use crate::names::CommitId;
 use crate::session::Session;
 use crate::session::binding::Binding;
-use crate::session::registry;
-use crate::session::session::{Heartbeat, Status};
+use crate::session::session::{End, Heartbeat};
 use crate::store::StoreError;
 use crate::store::events::Event;
 use crate::store::journal::{self, Action, Entry, RefMove};
@@ -215,7 +214,7 @@ impl<'a> OwnedThread<'a> {
         Err(error)
     }
 
-    fn event(&self, id: String, event: &str, commit: Option<&CommitId>, status: Option<Status>) -> Event {
+    fn event(&self, id: String, event: &str, commit: Option<&CommitId>, end: Option<End>) -> Event {
         Event {
             id,
             at: rfc3339(self.thread.context.platform.now().wall),
@@ -224,7 +223,7 @@ impl<'a> OwnedThread<'a> {
             session: self.session.session_id.as_str().to_owned(),
             generation: Some(self.session.generation.get()),
             commit: commit.map(|commit| commit.as_str().to_owned()),
-            status: status.map(|status| status.word().to_owned()),
+            status: end.map(|end| end.word().to_owned()),
         }
     }
 
@@ -232,9 +231,9 @@ impl<'a> OwnedThread<'a> {
     ///
     /// # Errors
     /// As [`Self::end`].
-    pub fn end_by_force(mut self, status: Status) -> Result<Session, Error> {
+    pub fn end_by_force(mut self, end: End) -> Result<Session, Error> {
         self.session.taken = true;
-        self.end(status)
+        self.end(end)
     }
 
     /// Ends the session.
@@ -244,7 +243,7 @@ impl<'a> OwnedThread<'a> {
     ///
     /// # Errors
     /// [`crate::git::GitError::RefLocked`]; [`crate::store::StoreError::Io`].
-    pub fn end(self, status: Status) -> Result<Session, Error> {
+    pub fn end(self, end: End) -> Result<Session, Error> {
         let context = self.thread.context;
         let tip = self.thread.lock_tip()?;
         let at = context.platform.now().wall;
@@ -254,14 +253,14 @@ impl<'a> OwnedThread<'a> {
             operation: operation.clone(),
             action: Action::Release {
                 session: self.session.session_id.clone(),
-                status: status.word().to_owned(),
+                status: end.word().to_owned(),
                 at: rfc3339(at),
                 taken: self.session.taken,
                 lock: tip.identity(),
             },
         };
         self.thread.begin(&entry)?;
-        let session = registry::ended(self.session.clone(), status, at);
+        let session = self.session.clone().ended(end, at);
         let whole = match context.registry.end(&session) {
             Err(error) if !context.layout.ended_session(&session.session_id).exists() => {
                 // Nothing has changed yet, so nothing has to be finished.
@@ -274,7 +273,7 @@ impl<'a> OwnedThread<'a> {
         // The session has ended for every reader. If something else failed or fails, the
         // journal stays and the next command on the thread finishes.
         if whole && self.disown().is_ok() {
-            self.thread.tell(&self.event(operation, "released", tip.current(), Some(status)));
+            self.thread.tell(&self.event(operation, "released", tip.current(), Some(end)));
             // Unlocked before the journal goes: it alone proves that the lock is ours.
             drop(tip);
             let _ = self.thread.settle();

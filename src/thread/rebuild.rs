@@ -20,7 +20,6 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::names::{Generation, ThreadName};
 use crate::session::Session;
-use crate::session::session::Status;
 use crate::store::StoreError;
 
 /// Makes the record of `name` anew from what sessions and commits tell, if it is damaged; the
@@ -49,7 +48,7 @@ pub fn rebuild(context: &Context<'_>, name: &ThreadName) -> Result<(), Error> {
     let generation = generation.unwrap_or_else(|| Generation::after(None));
     let owner = last
         .as_ref()
-        .filter(|session| session.generation == generation && session.status == Status::Active)
+        .filter(|session| session.generation == generation && session.is_active())
         .map(|session| session.session_id.clone());
     let head_branch = last.and_then(|session| session.head_branch);
     let record = ThreadRecord { head_branch, ..ThreadRecord::new(name.clone(), generation, owner) };

@@ -12,9 +12,8 @@ const VERSION: u64 = 1;
 
 /// A thread, as its record holds it. What refs and commits tell is not in it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "RecordV1", into = "RecordV1")]
 pub struct ThreadRecord {
-    /// Always 1.
-    pub version: u64,
     /// Its name: the file's may be shortened.
     pub thread: ThreadName,
     /// The generation of the last owner.
@@ -25,29 +24,94 @@ pub struct ThreadRecord {
     pub target: Option<String>,
     /// The branch that HEAD was on at the last reserve, as a full ref name: where the thread
     /// is meant to land if nobody says otherwise.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub head_branch: Option<String>,
     /// The landing that was begun last and not finished.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub landing: Option<Landing>,
     /// The last landing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub landed: Option<Landed>,
     /// Why it could not land.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked: Option<Blocked>,
     /// The branch that it was made, as a full ref name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promoted: Option<String>,
     /// The names that it had before, oldest first.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub former: Vec<FormerName>,
     /// What the thread of this name is called now, while nobody has made another one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renamed_to: Option<ThreadName>,
     /// Fields of this version that we do not know; they survive a rewrite.
-    #[serde(flatten)]
     pub extra: Map<String, Value>,
+}
+
+/// The fields of version 1, as they lie on disk. Made from a record, or becomes one or is damage.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct RecordV1 {
+    version: u64,
+    thread: ThreadName,
+    generation: Generation,
+    owner: Option<SessionId>,
+    target: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    head_branch: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    landing: Option<Landing>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    landed: Option<Landed>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    blocked: Option<Blocked>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    promoted: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    former: Vec<FormerName>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    renamed_to: Option<ThreadName>,
+    #[serde(flatten)]
+    extra: Map<String, Value>,
+}
+
+impl TryFrom<RecordV1> for ThreadRecord {
+    type Error = &'static str;
+
+    fn try_from(record: RecordV1) -> Result<Self, Self::Error> {
+        if record.renamed_to.is_some() && record.owner.is_some() {
+            return Err("it has an owner, and another name has the thread");
+        }
+        if record.renamed_to.as_ref() == Some(&record.thread) {
+            return Err("it says that the thread was renamed to the name that it has");
+        }
+        Ok(Self {
+            thread: record.thread,
+            generation: record.generation,
+            owner: record.owner,
+            target: record.target,
+            head_branch: record.head_branch,
+            landing: record.landing,
+            landed: record.landed,
+            blocked: record.blocked,
+            promoted: record.promoted,
+            former: record.former,
+            renamed_to: record.renamed_to,
+            extra: record.extra,
+        })
+    }
+}
+
+impl From<ThreadRecord> for RecordV1 {
+    fn from(record: ThreadRecord) -> Self {
+        Self {
+            version: VERSION,
+            thread: record.thread,
+            generation: record.generation,
+            owner: record.owner,
+            target: record.target,
+            head_branch: record.head_branch,
+            landing: record.landing,
+            landed: record.landed,
+            blocked: record.blocked,
+            promoted: record.promoted,
+            former: record.former,
+            renamed_to: record.renamed_to,
+            extra: record.extra,
+        }
+    }
 }
 
 /// A name that a thread had before.
@@ -114,7 +178,6 @@ impl ThreadRecord {
     #[must_use]
     pub fn new(thread: ThreadName, generation: Generation, owner: Option<SessionId>) -> Self {
         Self {
-            version: VERSION,
             thread,
             generation,
             owner,

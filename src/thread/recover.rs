@@ -27,8 +27,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::names::ThreadName;
 use crate::session::binding::Binding;
-use crate::session::registry;
-use crate::session::session::Status;
+use crate::session::session::{End, Status};
 use crate::store::Layout;
 use crate::store::atomic_file;
 use crate::store::events::{self, Event};
@@ -184,12 +183,16 @@ fn finish_release(
 ) -> Result<(), Error> {
     let Action::Release { session: id, taken, .. } = &entry.action else { return Ok(()) };
     if let Some(mut session) = context.registry.read(id)? {
-        if session.status == Status::Active {
-            let status = Status::from_word(status).unwrap_or(Status::Complete);
+        if session.is_active() {
+            let end = match Status::from_word(status) {
+                Some(Status::Abandoned) => End::Abandoned,
+                Some(Status::Merged) => End::Merged,
+                _ => End::Complete,
+            };
             let at = DateTime::parse_from_rfc3339(at)
                 .map_or_else(|_| context.platform.now().wall, |at| at.with_timezone(&chrono::Utc));
             session.taken = *taken;
-            context.registry.end(&registry::ended(session, status, at))?;
+            context.registry.end(&session.ended(end, at))?;
         } else {
             context.registry.forget_live(id)?;
         }

@@ -37,7 +37,6 @@ use crate::git::GitError;
 use crate::git::refs::{Change, Expected, LockedRef};
 use crate::names::{CommitId, Generation, SessionId, ThreadName};
 use crate::session::binding::Binding;
-use crate::session::session::Status;
 use crate::store::events::{self, Event};
 use crate::store::journal::{self, Action, Entry, FileIdentity, Found, RefMove};
 use crate::store::lock::FileLock;
@@ -206,7 +205,7 @@ fn finish(
     }
     if let Some(id) = operation.session {
         atomic_file::remove(&atomic_file::sibling(&layout.session(id)))?;
-        if let Some(mut session) = context.registry.read(id)?.filter(|s| s.status == Status::Active) {
+        if let Some(mut session) = context.registry.read(id)?.filter(crate::session::Session::is_active) {
             session.thread = to.clone();
             session.generation = operation.generation;
             context.registry.write(&session)?;

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::ops::release::release;
 use crate::ops::worktrees::Retirement;
 use crate::output::{present, text};
-use crate::session::session::Status;
+use crate::session::session::End;
 use crate::thread::locked::{liveness_of, target_of};
 
 /// The arguments of `release`.
@@ -37,11 +37,11 @@ pub enum Outcome {
 /// # Errors
 /// As [`release`].
 pub fn run(args: &Args, ground: &mut Ground<'_>) -> Result<(), Error> {
-    let status = match args.status {
-        Outcome::Complete => Status::Complete,
-        Outcome::Abandoned => Status::Abandoned,
+    let how = match args.status {
+        Outcome::Complete => End::Complete,
+        Outcome::Abandoned => End::Abandoned,
     };
-    let released = release(ground.context, &claim(&args.actor)?, status, args.force)?;
+    let released = release(ground.context, &claim(&args.actor)?, how, args.force)?;
     if let Retirement::Kept { path, reasons } = &released.worktree {
         ground.narrator.warning(&format!("the worktree at {path:?} stays: {}", reasons.join("; ")));
     }

@@ -7,7 +7,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::names::{CommitId, SessionId, ThreadName};
 use crate::ops::worktrees;
-use crate::session::session::Status;
+use crate::session::session::{End, State};
 use crate::store::atomic_file;
 use crate::store::events::{self, Event};
 use crate::store::lock::FileLock;
@@ -69,17 +69,17 @@ pub(super) fn finish(
     let made =
         |owner: &Owner| owner.session.as_ref().is_some_and(|session| session.anchor_state != standing.tip);
     if let Some(owner) = locked.owner().filter(|owner| whole && made(owner)) {
-        locked.own(&owner.id)?.end(Status::Merged)?;
+        locked.own(&owner.id)?.end(End::Merged)?;
         locked = LockedThread::take(context, thread)?;
     }
     for id in sessions.iter().filter_map(|id| SessionId::parse(id).ok()) {
-        let Ok(Some(mut session)) = context.registry.read(&id) else { continue };
-        let ended = matches!(session.status, Status::Complete | Status::Abandoned);
+        let Ok(Some(session)) = context.registry.read(&id) else { continue };
         let ours =
             locked.record().map_or(session.thread == *thread, |record| record.is_or_was(&session.thread));
-        if ended && ours {
-            session.status = Status::Merged;
-            context.registry.end(&session)?;
+        if let State::Ended { end: End::Complete | End::Abandoned, at } = session.state
+            && ours
+        {
+            context.registry.end(&session.ended(End::Merged, at))?;
         }
     }
     let news = locked.record().is_none_or(|record| !record.has_landed(&standing.tip));
