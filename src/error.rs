@@ -4,7 +4,7 @@
 //! verbs. `output::exit` gives every case its exit status and hint in one exhaustive match.
 
 use crate::git::GitError;
-use crate::names::{CommitId, NameError, SessionId, ThreadName};
+use crate::names::{CommitId, Generation, NameError, SessionId, ThreadName};
 use crate::ops::checks::CheckError;
 use crate::session::liveness::Liveness;
 use crate::session::{Session, SessionError};
@@ -124,6 +124,8 @@ pub struct Conflict {
 pub struct ConflictOwner {
     /// Its id.
     pub id: SessionId,
+    /// Its fencing number.
+    pub generation: Generation,
     /// Its record, where that can be read.
     pub session: Option<Session>,
     /// Whether it lives.

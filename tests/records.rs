@@ -88,6 +88,28 @@ fn a_thread_record_that_no_thread_can_have_is_damage() {
     }
 }
 
+#[test]
+fn a_conflict_says_what_is_known_of_an_owner_whose_record_cannot_be_read() {
+    let (sandbox, id, [(path, record), _]) = reserved();
+    for damage in [String::new(), with(&record, json!({"version": 2})), "{\"version\":1}".to_owned()] {
+        put(&path, &damage);
+        let refused = sandbox.refused(3, &["agent", "reserve", "--thread", "t"]).json();
+        let owner = &refused["owner"];
+        assert_eq!(owner["session_id"], Value::from(id.as_str()), "{damage:?}");
+        assert_eq!((&owner["thread"], &owner["generation"]), (&json!("t"), &json!(1)));
+        assert_eq!((&owner["liveness"], &owner["reason"]), (&json!("unknown"), &json!("unreadable")));
+        // The eight keys that are always there.
+        for key in ["reservation_token", "anchor_state", "anchor_root", "path", "task"] {
+            assert_eq!(owner.get(key), Some(&Value::Null), "{key}: {owner}");
+        }
+        assert_eq!(owner["status"], "active");
+    }
+    // Elsewhere than asked for, it is in the way too.
+    sandbox.commit("second");
+    let refused = sandbox.refused(4, &["agent", "reserve", "--thread", "t"]).json();
+    assert_eq!(refused["owner"]["session_id"], Value::from(id));
+}
+
 /// Any JSON that a newer heddle of the same version might have added.
 fn unknown_fields() -> impl Strategy<Value = Map<String, Value>> {
     let value = prop_oneof![

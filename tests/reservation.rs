@@ -92,7 +92,11 @@ fn a_thread_with_a_live_owner_is_refused_with_the_document() {
     assert_eq!(document["reserved_anchor"], owner["anchor_state"]);
     assert_eq!(document["owner"]["session_id"], owner["session_id"]);
     let expected = format!("thread 't' already has a live reservation on session '{}'", id_of(&owner));
-    assert!(text(&document, "message").starts_with(&expected), "{document}");
+    // And what to do next, for who reads nothing else.
+    assert_eq!(
+        text(&document, "message"),
+        format!("{expected}; wait for it (--wait), or ask its owner to release it")
+    );
     assert!(refusal.stderr.contains(&expected) && refusal.stderr.contains("hint: "), "{}", refusal.stderr);
 }
 

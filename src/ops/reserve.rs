@@ -343,6 +343,7 @@ fn judge(
         requested: anchor.clone(),
         owner: blocking.map(|owner| ConflictOwner {
             id: owner.id,
+            generation: owner.generation,
             session: owner.session,
             liveness: owner.liveness,
         }),

@@ -11,6 +11,7 @@
 //! folder of the worktree, separated by `/`, and written as `git` quotes it (`"caf\351"`)
 //! only where it is not UTF-8.
 
+mod conflict;
 pub mod hooks;
 pub mod traffic;
 pub mod verification;
@@ -24,6 +25,7 @@ pub mod refresh;
 pub mod rename;
 mod threads;
 
+pub use conflict::{Conflict, ConflictKind, Owner, Unknown, UnreadableOwner};
 pub use threads::{
     BlockedThread, CaptureRow, Dropped, Land, LandedThread, PastOwner, Promoted, PushedBranch, Readiness,
     ThreadDetail, ThreadRow, ThreadState, ThreadWorktree, Unadopted,
@@ -161,33 +163,6 @@ pub struct Usage {
     pub tool_calls: Option<u64>,
     /// Cost in millionths of a US dollar.
     pub cost_micros_usd: Option<u64>,
-}
-
-/// A refused `agent reserve`: exit 3 for `live_owner`, 4 for `anchor_drift`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Conflict {
-    /// Why the reservation was refused.
-    pub kind: ConflictKind,
-    /// The thread that was asked for.
-    pub thread: String,
-    /// The commit that it was asked for at.
-    pub requested_anchor: String,
-    /// The session that owns the thread, if any; its token is never shown.
-    pub owner: Option<Box<Session>>,
-    /// The commit that the thread is at; null if it has none.
-    pub reserved_anchor: Option<String>,
-    /// The same in one sentence, with what to do next.
-    pub message: String,
-}
-
-/// Why a reservation was refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ConflictKind {
-    /// A live owner has the anchor that was asked for: wait, or ask it to release.
-    LiveOwner,
-    /// The thread, owned or not, is at another commit: refresh, or `--resume`.
-    AnchorDrift,
 }
 
 /// Any other failure, printed on standard output where JSON was asked for.

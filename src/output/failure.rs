@@ -2,7 +2,7 @@
 //! until it is placed.
 
 use super::documents::FailureKind;
-use crate::error::{ConflictKind, Error};
+use crate::error::{Conflict, ConflictKind, Error};
 use crate::git::GitError;
 use crate::names::NameError;
 use crate::session::SessionError;
@@ -53,17 +53,28 @@ fn git_kind(error: &GitError) -> FailureKind {
     }
 }
 
+/// What to do about a refused reserve.
+#[must_use]
+pub fn next_step(conflict: &Conflict) -> &'static str {
+    match (conflict.kind, &conflict.owner) {
+        (_, Some(owner)) if owner.session.is_none() => {
+            "its record cannot be read, so nobody can tell whether it lives: see git heddle doctor"
+        }
+        (ConflictKind::LiveOwner, _) => "wait for it (--wait), or ask its owner to release it",
+        (ConflictKind::AnchorDrift, Some(_)) => {
+            "wait for it (--resume --wait takes it as it then is), or ask its owner to release it"
+        }
+        (ConflictKind::AnchorDrift, None) => {
+            "give --anchor the commit it is at, or --resume to take it as it is"
+        }
+    }
+}
+
 /// What to do about `error`.
 #[must_use]
 pub fn hint(error: &Error) -> Option<String> {
     let text = match error {
-        Error::Conflict(conflict) => match conflict.kind {
-            ConflictKind::LiveOwner => "wait for it (--wait), or ask its owner to release it",
-            ConflictKind::AnchorDrift if conflict.owner.is_some() => {
-                "wait for it (--resume --wait takes it as it then is), or ask its owner to release it"
-            }
-            ConflictKind::AnchorDrift => "give --anchor the commit it is at, or --resume to take it as it is",
-        },
+        Error::Conflict(conflict) => next_step(conflict),
         Error::Unknown { .. } => "git heddle fetch gets it; merge it, or overwrite it with --force",
         Error::Owned { .. } => {
             "give --session to act for it; --force ends its session as abandoned, and keeps its work"

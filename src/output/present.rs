@@ -9,10 +9,13 @@ pub mod verification;
 use std::path::Path;
 
 use super::documents as doc;
+use super::failure;
 use super::text::quoted_path;
-use crate::error::{Conflict, ConflictKind, Error};
+use crate::error::{Conflict, ConflictKind, ConflictOwner, Error};
+
 use crate::git::diff::Change;
 use crate::git::merge::Freshness;
+use crate::names::ThreadName;
 use crate::ops::capture::Captured;
 use crate::ops::checks::{CheckRun, CheckStatus};
 use crate::ops::doctor::Finding;
@@ -112,7 +115,10 @@ pub fn liveness_word(liveness: Liveness) -> doc::Liveness {
 /// A refused reserve.
 #[must_use]
 pub fn conflict(conflict: &Conflict) -> doc::Conflict {
-    let owner = conflict.owner.as_ref().and_then(|owner| Some((owner.session.as_ref()?, owner.liveness)));
+    let owner = |owner: &ConflictOwner| match &owner.session {
+        Some(known) => doc::Owner::Session(Box::new(session(known, owner.liveness, None, None))),
+        None => doc::Owner::Unreadable(Box::new(unreadable_owner(&conflict.thread, owner))),
+    };
     doc::Conflict {
         kind: match conflict.kind {
             ConflictKind::LiveOwner => doc::ConflictKind::LiveOwner,
@@ -120,9 +126,26 @@ pub fn conflict(conflict: &Conflict) -> doc::Conflict {
         },
         thread: conflict.thread.as_str().to_owned(),
         requested_anchor: conflict.requested.as_str().to_owned(),
-        owner: owner.map(|(owner, liveness)| Box::new(session(owner, liveness, None, None))),
+        owner: conflict.owner.as_ref().map(owner),
         reserved_anchor: conflict.actual.as_ref().map(|commit| commit.as_str().to_owned()),
-        message: conflict.message(),
+        message: format!("{}; {}", conflict.message(), failure::next_step(conflict)),
+    }
+}
+
+/// What the thread's record tells of an owner whose own record cannot be read.
+fn unreadable_owner(thread: &ThreadName, owner: &ConflictOwner) -> doc::UnreadableOwner {
+    doc::UnreadableOwner {
+        session_id: owner.id.as_str().to_owned(),
+        reservation_token: None,
+        thread: thread.as_str().to_owned(),
+        anchor_state: None,
+        anchor_root: None,
+        status: doc::SessionStatus::Active,
+        path: None,
+        task: None,
+        generation: owner.generation.get(),
+        liveness: liveness_word(owner.liveness),
+        reason: doc::Unknown::Unreadable,
     }
 }
 

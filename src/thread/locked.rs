@@ -9,7 +9,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::git::GitError;
 use crate::git::refs::LockedRef;
-use crate::names::{CommitId, SessionId, ThreadName};
+use crate::names::{CommitId, Generation, SessionId, ThreadName};
 use crate::session::liveness::{Liveness, judge};
 use crate::session::{Session, SessionError};
 use crate::store::events::{self, Event};
@@ -33,6 +33,8 @@ pub struct LockedThread<'a> {
 pub struct Owner {
     /// Its id.
     pub id: SessionId,
+    /// Its fencing number, as the thread's record has it.
+    pub generation: Generation,
     /// Its record; `None` where that is unreadable.
     pub session: Option<Session>,
     /// Whether it lives. An unreadable record means unknown, never dead.
@@ -45,14 +47,18 @@ pub struct Owner {
 /// whose record is gone, for which nobody can act any more.
 #[must_use]
 pub fn owner_of(context: &Context<'_>, record: Option<&ThreadRecord>) -> Option<Owner> {
-    let id = record?.owner.clone()?;
+    let record = record?;
+    let (id, generation) = (record.owner.clone()?, record.generation);
     match context.registry.read(&id) {
         Ok(Some(session)) if session.is_active() => {
             let liveness = liveness_of(context, &session);
-            Some(Owner { id, session: Some(session), liveness })
+            Some(Owner { id, generation, session: Some(session), liveness })
         }
         Ok(_) => None,
-        Err(_) => Some(Owner { id, session: None, liveness: Liveness::Unknown("its record cannot be read") }),
+        Err(_) => {
+            let liveness = Liveness::Unknown("its record cannot be read");
+            Some(Owner { id, generation, session: None, liveness })
+        }
     }
 }
 
