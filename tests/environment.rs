@@ -45,6 +45,43 @@ fn configuration_comes_from_where_git_takes_it() {
         assert_eq!(String::from_utf8_lossy(&said).trim(), expected.to_string());
         assert_eq!(lease(&sandbox, &root, variables, before), expected);
     }
+    // Files that libgit2 does not look for, in order of their precedence.
+    let file = |name: &str, ttl: u32| {
+        let path = sandbox.home().join(name);
+        std::fs::write(&path, format!("[heddle]\n\tttl = {ttl}\n")).expect("write");
+        path.to_str().expect("path").to_owned()
+    };
+    let (system, global, given) = (file("system", 400), file("global", 500), file("given", 600));
+    let users = sandbox.home().join(".gitconfig");
+    std::fs::write(&users, "[heddle]\n\tttl = 700\n").expect("write");
+    let include = format!("include.path={given}");
+    let on_branch = format!("includeIf.onbranch:main.path={given}");
+    let in_system = [("GIT_CONFIG_NOSYSTEM", "0"), ("GIT_CONFIG_SYSTEM", &*system)];
+    let both = [in_system[0], in_system[1], ("GIT_CONFIG_GLOBAL", &*global)];
+    let none = [("GIT_CONFIG_GLOBAL", "/dev/null")];
+    let counted =
+        [("GIT_CONFIG_COUNT", "1"), ("GIT_CONFIG_KEY_0", "include.path"), ("GIT_CONFIG_VALUE_0", &*given)];
+    let agree = |variables: &[(&str, &str)], before: &[&str], expected: Option<i64>| {
+        let mut git = sandbox.program("git", &root, &[before, &["config", "--get", "heddle.ttl"]].concat());
+        let said = git.envs(variables.iter().copied()).output().expect("git").stdout;
+        assert_eq!(String::from_utf8_lossy(&said).trim().parse().ok(), expected, "{variables:?} {before:?}");
+        assert_eq!(
+            lease(&sandbox, &root, variables, before),
+            expected.unwrap_or(1800),
+            "{variables:?} {before:?}"
+        );
+    };
+    agree(&[], &["-c", &include], Some(600));
+    agree(&[], &["-c", &on_branch], Some(600));
+    agree(&counted, &[], Some(600));
+    sandbox.git(&["config", "--unset", "heddle.ttl"]);
+    agree(&[], &[], Some(700));
+    agree(&both, &[], Some(500));
+    agree(&in_system, &[], Some(700));
+    agree(&none, &[], None);
+    std::fs::remove_file(&users).expect("remove");
+    agree(&in_system, &[], Some(400));
+    agree(&[in_system[1]], &[], None);
     // Conditions that libgit2 does not know.
     sandbox.git(&["config", "remote.o.url", "https://example.com/x"]);
     let condition = "includeIf.hasconfig:remote.*.url:https://example.com/**.path";
@@ -81,6 +118,127 @@ fn a_repository_of_another_owner_needs_safe_directory_in_any_of_its_spellings() 
     let below = format!("{}/*", root.parent().expect("folder").display());
     list(&count(&below)).exits(0);
     list(&count("/elsewhere")).exits(128);
+    // Where libgit2 would trust, and Git does not: it has the user's file elsewhere, or takes
+    // back what is said there.
+    let users = sandbox.home().join(".gitconfig");
+    std::fs::write(&users, "[safe]\n\tdirectory = *\n").expect("write");
+    list(&[]).exits(0);
+    list(&[("GIT_CONFIG_GLOBAL", "/dev/null")]).exits(128);
+    list(&count("")).exits(128);
+    for value in [".", "~/repo", "~/*", "/elsewhere"] {
+        std::fs::write(&users, format!("[safe]\n\tdirectory = {value}\n")).expect("write");
+        list(&[]);
+    }
+    // What the repository says of itself counts for nothing.
+    std::fs::remove_file(&users).expect("remove");
+    let own = root.join(".git/config");
+    let text = std::fs::read_to_string(&own).expect("read");
+    std::fs::write(&own, format!("{text}[safe]\n\tdirectory = *\n")).expect("write");
+    list(&[]).exits(128);
+}
+
+/// Compares where `git` and heddle are with these variables in `folder`: the common directory
+/// by the ref that a reserve makes, the worktree by what a capture of it finds.
+fn same_place(sandbox: &Sandbox, folder: &Path, variables: &[(&str, &str)]) {
+    let git = |args: &[&str]| {
+        let mut git = sandbox.program("git", folder, args);
+        Answer::of(&git.envs(variables.iter().copied()).output().expect("git"))
+    };
+    let heddle = |args: &[&str]| {
+        let mut heddle = sandbox.program(env!("CARGO_BIN_EXE_git-heddle"), folder, args);
+        Answer::of(&heddle.envs(variables.iter().copied()).output().expect("heddle"))
+    };
+    let about = format!("{variables:?} in {}", folder.display());
+    let common = git(&["rev-parse", "--path-format=absolute", "--git-common-dir"]);
+    let reserved = heddle(&["agent", "reserve", "--thread", "place"]);
+    assert_eq!(common.code, reserved.code, "{about}: {}", reserved.stderr);
+    if common.code != 0 {
+        return;
+    }
+    let reserved = reserved.json();
+    let head = git(&["rev-parse", "HEAD"]).exits(0).stdout;
+    assert_eq!(reserved["anchor_state"], head.trim(), "{about}");
+    let made = git(&["rev-parse", "refs/heddle/threads/place"]).exits(0).stdout;
+    assert_eq!(made, head, "{about}");
+    assert!(Path::new(common.stdout.trim()).join("refs/heddle/threads/place").exists(), "{about}");
+    let session = reserved["session_id"].as_str().expect("id");
+    let top = git(&["rev-parse", "--show-toplevel"]);
+    let captured = heddle(&["agent", "capture", "--session", session, "--dry-run", "-m", "x"]);
+    assert_eq!(top.code == 0, captured.code == 0, "{about}: {}", captured.stderr);
+    if top.code == 0 {
+        // Dry runs bind nothing; what is new in this worktree is what Git sees there.
+        let listed =
+            git(&["ls-files", "--others", "--modified", "--deleted", "--full-name", top.stdout.trim()]);
+        let listed: Vec<&str> = listed.stdout.lines().collect();
+        assert_eq!(captured.json()["changed_paths"], serde_json::json!(listed), "{about}");
+    }
+    heddle(&["agent", "release", "--session", session]).exits(0);
+    heddle(&["thread", "drop", "place", "--force"]).exits(0);
+}
+
+#[test]
+fn parts_and_places_that_the_environment_names_are_those_of_git() {
+    let sandbox = Sandbox::new();
+    sandbox.commit("second");
+    let root = sandbox.root();
+    let below = root.join("below");
+    let linked = sandbox.home().join("linked");
+    std::fs::create_dir(&below).expect("folder");
+    sandbox.git(&["worktree", "add", "-q", "--detach", linked.to_str().expect("path")]);
+    std::fs::write(root.join("new"), "x\n").expect("write");
+    std::fs::write(linked.join("other"), "x\n").expect("write");
+    let git_dir = root.join(".git");
+    let of_linked = git_dir.join("worktrees/linked");
+    let text = |path: &Path| path.to_str().expect("path").to_owned();
+    let (repo, git, link, link_git) = (text(&root), text(&git_dir), text(&linked), text(&of_linked));
+    let elsewhere = text(sandbox.home());
+
+    same_place(&sandbox, &below, &[]);
+    same_place(&sandbox, &git_dir, &[]);
+    same_place(&sandbox, &git_dir.join("refs"), &[]);
+    same_place(&sandbox, &below, &[("GIT_CEILING_DIRECTORIES", &repo)]);
+    same_place(&sandbox, &below, &[("GIT_CEILING_DIRECTORIES", &elsewhere)]);
+    same_place(&sandbox, &below, &[("GIT_DISCOVERY_ACROSS_FILESYSTEM", "1")]);
+    same_place(&sandbox, &below, &[("GIT_NAMESPACE", "ns")]);
+    same_place(&sandbox, &root, &[("GIT_DIR", &git), ("GIT_IMPLICIT_WORK_TREE", "0")]);
+    same_place(&sandbox, &below, &[("GIT_DIR", "../.git"), ("GIT_WORK_TREE", "..")]);
+    same_place(&sandbox, &linked, &[("GIT_DIR", &git), ("GIT_WORK_TREE", &repo)]);
+    same_place(&sandbox, sandbox.home(), &[("GIT_DIR", &link_git), ("GIT_WORK_TREE", &link)]);
+    same_place(&sandbox, &root, &[("GIT_DIR", "nowhere")]);
+
+    // Git takes refs from the one and configuration from the other: nothing to be sure of.
+    let common = sandbox.home().join("common");
+    sandbox.git(&["init", "-q", "--bare", common.to_str().expect("path")]);
+    let refused = sandbox.refused_with(&[("GIT_COMMON_DIR", &text(&common))], 128, &["agent", "list"]);
+    assert!(refused.stderr.contains("GIT_COMMON_DIR"), "{}", refused.stderr);
+    same_place(&sandbox, &root, &[("GIT_COMMON_DIR", &git)]);
+    same_place(&sandbox, &linked, &[("GIT_COMMON_DIR", &git)]);
+}
+
+#[test]
+fn objects_are_where_the_environment_has_them() {
+    let sandbox = Sandbox::new();
+    let root = sandbox.root();
+    let objects = sandbox.home().join("objects");
+    std::fs::create_dir(&objects).expect("folder");
+    let mine = root.join(".git/objects");
+    let (objects, mine) = (objects.to_str().expect("path"), mine.to_str().expect("path"));
+    let session = sandbox.reserve("t", &[])["session_id"].as_str().expect("id").to_owned();
+    std::fs::write(root.join("new"), "x\n").expect("write");
+    let apart = [("GIT_OBJECT_DIRECTORY", objects), ("GIT_ALTERNATE_OBJECT_DIRECTORIES", mine)];
+    let capture = ["agent", "capture", "--session", &session, "-m", "x"];
+    let commit =
+        sandbox.heddle_with(&apart, &capture).exits(0).json()["commit"].as_str().expect("id").to_owned();
+    // Written there, and nowhere else.
+    let holds = |folder: &str| Path::new(folder).join(&commit[..2]).join(&commit[2..]).exists();
+    assert!(holds(objects) && !holds(mine));
+    sandbox.heddle_with(&apart, &["agent", "ready", "--session", &session]).exits(0);
+    // Read from there, as Git does.
+    sandbox.refused(1, &["agent", "reserve", "--thread", "u", "--anchor", &commit]);
+    let also = [("GIT_ALTERNATE_OBJECT_DIRECTORIES", objects)];
+    let reserved =
+        sandbox.heddle_with(&also, &["agent", "reserve", "--thread", "u", "--anchor", &commit]).exits(0);
+    assert_eq!(reserved.json()["anchor_state"], commit);
 }
 
 #[test]

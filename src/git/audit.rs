@@ -178,11 +178,6 @@ impl Repo {
     fn auditor<S: AsRef<std::ffi::OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         let mut command = self.program().command(["--no-replace-objects"]);
         command.args(args).env("GIT_NO_LAZY_FETCH", "1");
-        if std::env::var_os("GIT_QUARANTINE_PATH").is_some() {
-            for name in ["GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES"] {
-                command.envs(std::env::var_os(name).map(|value| (name, value)));
-            }
-        }
         command
     }
 

@@ -2,7 +2,8 @@
 //!
 //! libgit2 reads the files, once; what Git takes from the environment besides (`git -c`, that
 //! is `GIT_CONFIG_PARAMETERS`, and `GIT_CONFIG_COUNT`) is laid over it here, in Git's order.
-//! Where a file says `includeIf.hasconfig`, which libgit2 does not know, one
+//! Where a file says `includeIf.hasconfig`, which libgit2 does not know, where the environment
+//! includes files, or where it has the user's or the system's file elsewhere, one
 //! `git config --list` decides for everything.
 
 use std::cell::OnceCell;
@@ -36,8 +37,15 @@ impl Config {
     /// [`GitError::Library`] for a file that cannot be parsed.
     pub(in crate::git) fn new(files: &git2::Config, program: Program) -> Result<Self, GitError> {
         let mut entries = Vec::new();
+        let no_system = std::env::var("GIT_CONFIG_NOSYSTEM").is_ok_and(|text| {
+            // What is no boolean Git refuses, wherever it is asked.
+            git2::Config::parse_bool(text.as_str()).unwrap_or(false)
+        });
         // One walk, since libgit2 copies all that it knows for every question.
         files.entries(None)?.for_each(|entry| {
+            if no_system && entry.level() == git2::ConfigLevel::System {
+                return;
+            }
             let text = if entry.has_value() {
                 String::from_utf8_lossy(entry.value_bytes()).into_owned()
             } else {
@@ -123,7 +131,13 @@ impl Config {
     }
 
     fn listed(&self) -> Result<Option<Vec<(String, Value)>>, GitError> {
-        if !self.entries.iter().any(|(key, _)| key.starts_with("includeif.hasconfig:")) {
+        let elsewhere = ["GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"];
+        let elsewhere = elsewhere.iter().any(|name| std::env::var_os(name).is_some());
+        let conditional = |(key, value): &(String, Value)| {
+            key.starts_with("includeif.hasconfig:")
+                || (value.origin == ENVIRONMENT && (key == "include.path" || key.starts_with("includeif.")))
+        };
+        if !elsewhere && !self.entries.iter().any(conditional) {
             return Ok(None);
         }
         let mut command = self.program.command(["config", "--list", "-z", "--show-origin"]);
@@ -173,6 +187,9 @@ fn origin(level: git2::ConfigLevel) -> &'static str {
     }
 }
 
+/// The origin of what comes by `git -c` or `GIT_CONFIG_COUNT`.
+const ENVIRONMENT: &str = "command line";
+
 /// The entries that the environment carries: `GIT_CONFIG_COUNT` first, then `git -c`.
 fn overlay(variable: impl Fn(&str) -> Option<String>) -> Result<Vec<(String, Value)>, GitError> {
     let mut entries = Vec::new();
@@ -189,13 +206,13 @@ fn overlay(variable: impl Fn(&str) -> Option<String>) -> Result<Vec<(String, Val
             let key = variable(&name).ok_or_else(|| bad(&name, ""))?;
             let name = format!("GIT_CONFIG_VALUE_{at}");
             let text = variable(&name).ok_or_else(|| bad(&name, ""))?;
-            entries.push((canonical(&key), Value { text, origin: "command line".to_owned() }));
+            entries.push((canonical(&key), Value { text, origin: ENVIRONMENT.to_owned() }));
         }
     }
     if let Some(parameters) = variable("GIT_CONFIG_PARAMETERS") {
         let words = unquote(&parameters).ok_or_else(|| bad("GIT_CONFIG_PARAMETERS", &parameters))?;
         for (key, text) in words {
-            entries.push((canonical(&key), Value { text, origin: "command line".to_owned() }));
+            entries.push((canonical(&key), Value { text, origin: ENVIRONMENT.to_owned() }));
         }
     }
     Ok(entries)

@@ -136,7 +136,7 @@ impl Repo {
     /// Syncs the file of a loose object.
     fn sync_object(&self, oid: git2::Oid) -> Result<(), GitError> {
         let name = oid.to_string();
-        let path = self.common_dir().join("objects").join(&name[..2]).join(&name[2..]);
+        let path = self.objects_dir().join(&name[..2]).join(&name[2..]);
         match std::fs::File::open(&path) {
             Ok(file) => file.sync_all().map_err(|source| GitError::Io { action: "sync", path, source }),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),

@@ -11,7 +11,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::Command;
 
-use super::program::Program;
+use super::program::{ALTERNATES, OBJECTS, Program};
 use super::repo::commit_id;
 use super::{GitError, Repo};
 use crate::names::CommitId;
@@ -160,9 +160,12 @@ pub(in crate::git) fn scratch_objects() -> Result<tempfile::TempDir, GitError> {
 impl Repo {
     /// Has `command` write its objects to the folder `scratch` and read the repository's.
     pub(in crate::git) fn write_objects_to(&self, command: &mut Command, scratch: &Path) {
-        command
-            .env("GIT_OBJECT_DIRECTORY", scratch)
-            .env("GIT_ALTERNATE_OBJECT_DIRECTORIES", alternate(&self.common_dir().join("objects")));
+        let mut list = alternate(&self.objects_dir());
+        if let Some(told) = std::env::var_os(ALTERNATES) {
+            list.push(":");
+            list.push(told);
+        }
+        command.env(OBJECTS, scratch).env(ALTERNATES, list);
     }
 }
 

@@ -4,7 +4,8 @@
 //! A hook that starts heddle has `GIT_DIR`, `GIT_INDEX_FILE` and more in its environment;
 //! handed on unseen, they make a child work on the wrong repository. Every child therefore
 //! starts from an environment without the variables that `git rev-parse --local-env-vars`
-//! lists, plus the few that it needs. Configuration given by `git -c` (or `GIT_CONFIG_*`)
+//! lists, plus the few that it needs. Where the user has objects of this repository elsewhere
+//! (`GIT_OBJECT_DIRECTORY`), they are there for children too. Configuration given by `git -c` (or `GIT_CONFIG_*`)
 //! is handed on: the user asked for it.
 //!
 //! Arguments are passed as they are, never through a shell. Callers put
@@ -34,6 +35,12 @@ const LOCAL_ENV: [&str; 13] = [
     "GIT_SHALLOW_FILE",
     "GIT_COMMON_DIR",
 ];
+
+/// Where objects are written to, if not beside the refs.
+pub const OBJECTS: &str = "GIT_OBJECT_DIRECTORY";
+
+/// Where more objects are read from.
+pub const ALTERNATES: &str = "GIT_ALTERNATE_OBJECT_DIRECTORIES";
 
 /// Takes from the environment of `command` what ties it to one repository, so that it
 /// finds its own from the folder it runs in, and what vouches for somebody else.
@@ -65,6 +72,12 @@ impl Program {
     pub fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new("git");
         scrub(&mut command);
+        // Where the user has objects elsewhere, they are there for the child too, which runs in
+        // another folder. (Paths in the list are relative to the worktree's top folder to Git.)
+        if let Some(told) = std::env::var_os(OBJECTS) {
+            command.env(OBJECTS, std::path::absolute(&told).unwrap_or_else(|_| told.into()));
+        }
+        command.envs(std::env::var_os(ALTERNATES).map(|told| (ALTERNATES, told)));
         command.env("GIT_DIR", &self.git_dir);
         match &self.worktree {
             Some(worktree) => command.env("GIT_WORK_TREE", worktree).current_dir(worktree),

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 
 use super::GitError;
 use super::config::Config;
-use super::program::Program;
+use super::program::{ALTERNATES, OBJECTS, Program};
 use crate::names::{CommitId, TreeId};
 
 /// An open repository.
@@ -61,14 +61,13 @@ struct Located {
 }
 
 /// Variables that change which repository is used, or in a way that libgit2 does not see.
-const TELLING: [&str; 7] = [
+const TELLING: [&str; 6] = [
     "GIT_DIR",
     "GIT_WORK_TREE",
     "GIT_COMMON_DIR",
     "GIT_CEILING_DIRECTORIES",
     "GIT_DISCOVERY_ACROSS_FILESYSTEM",
-    "GIT_OBJECT_DIRECTORY",
-    "GIT_NAMESPACE",
+    "GIT_IMPLICIT_WORK_TREE",
 ];
 
 impl Repo {
@@ -78,18 +77,41 @@ impl Repo {
     /// # Errors
     /// [`GitError::NotARepository`] and [`GitError::Unusable`].
     pub fn open(cwd: &Path) -> Result<Self, GitError> {
-        let telling = TELLING.iter().any(|name| std::env::var_os(name).is_some());
+        let told = |name: &&str| std::env::var_os(name).is_some();
+        let objects = [OBJECTS, ALTERNATES].iter().any(told);
+        let telling = objects || TELLING.iter().any(told);
         // One search; where it would cross a file system, Git is asked.
         let search = || git2::Repository::open_ext(cwd, git2::RepositoryOpenFlags::empty(), [""; 0]);
         if !telling && let Ok(inner) = search() {
-            // A bare repository may be refused by safe.bareRepository, which is Git's to say.
+            // A bare repository may be refused by safe.bareRepository, and one of another
+            // owner by safe.directory, in places where libgit2 does not look; and inside of a
+            // Git directory there is no worktree. All of that is Git's to say.
             let worktree = inner.workdir().map(Path::to_owned);
-            if worktree.is_some() {
+            if worktree.as_deref().is_some_and(|worktree| is_ours(worktree) && is_ours(inner.path()))
+                && !absolute(cwd).starts_with(absolute(inner.path()))
+            {
                 return Self::with(inner, worktree);
             }
         }
         let located = locate(cwd)?;
-        Self::with(Self::open_inner(&located.git_dir)?, located.worktree)
+        let mut inner = Self::open_inner(&located.git_dir)?;
+        // Git itself takes refs from the one and configuration from the other then.
+        if std::env::var_os("GIT_COMMON_DIR")
+            .is_some_and(|told| absolute(Path::new(&told)) != absolute(inner.commondir()))
+        {
+            let reason = "GIT_COMMON_DIR names another one than its own".to_owned();
+            return Err(GitError::Unusable { path: located.git_dir, reason });
+        }
+        if objects {
+            inner = Self::open_told(&located.git_dir)?;
+        }
+        Self::with(inner, located.worktree)
+    }
+
+    /// Opens the repository that the environment names, objects where the environment has
+    /// them.
+    fn open_told(path: &Path) -> Result<git2::Repository, GitError> {
+        insist(git2::Repository::open_from_env).map_err(|error| unusable(path, &error))
     }
 
     /// Opens the linked worktree at `path`, whatever the environment says.
@@ -109,8 +131,7 @@ impl Repo {
     /// # Errors
     /// [`GitError::Unusable`].
     pub fn of_hook() -> Result<Self, GitError> {
-        let inner = insist(git2::Repository::open_from_env);
-        let inner = inner.map_err(|error| unusable(Path::new("."), &error))?;
+        let inner = Self::open_told(Path::new("."))?;
         let worktree = inner.workdir().map(Path::to_owned);
         Self::with(inner, worktree)
     }
@@ -215,6 +236,12 @@ impl Repo {
         &self.common_dir
     }
 
+    /// The folder that objects are written to.
+    #[must_use]
+    pub fn objects_dir(&self) -> PathBuf {
+        std::env::var_os(OBJECTS).map_or_else(|| self.common_dir.join("objects"), PathBuf::from)
+    }
+
     /// The top folder of the worktree, or `None` in a bare repository.
     #[must_use]
     pub fn worktree(&self) -> Option<&Path> {
@@ -295,7 +322,7 @@ fn locate(cwd: &Path) -> Result<Located, GitError> {
     let mut command = Command::new("git");
     // The environment as it is: it is what the question is about.
     command
-        .args(["rev-parse", "--path-format=absolute", "--git-dir", "--is-inside-work-tree"])
+        .args(["rev-parse", "--path-format=absolute", "--git-dir", "--show-toplevel"])
         .current_dir(cwd)
         .env("LC_ALL", "C")
         .stdin(Stdio::null());
@@ -303,26 +330,20 @@ fn locate(cwd: &Path) -> Result<Located, GitError> {
         true => GitError::Start { source },
         false => GitError::NotARepository { path: cwd.to_owned() },
     })?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    let mut lines = output.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let git_dir = lines.next().map(path_of);
+    let worktree = lines.next().map(path_of);
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    // With a Git directory and no worktree, the second question fails in these words.
+    let no_worktree = git_dir.is_some() && said.contains("must be run in a work tree");
+    if !output.status.success() && !no_worktree {
         if said.contains("not a git repository") {
             return Err(GitError::NotARepository { path: absolute(cwd) });
         }
         let reason = said.strip_prefix("fatal: ").unwrap_or(&said).to_owned();
         return Err(GitError::Unusable { path: absolute(cwd), reason });
     }
-    let git_dir = first_line(&output.stdout);
-    let inside = output.stdout.ends_with(b"true\n");
-    let worktree = if inside {
-        let mut command = Command::new("git");
-        command
-            .args(["rev-parse", "--path-format=absolute", "--show-toplevel"])
-            .current_dir(cwd)
-            .stdin(Stdio::null());
-        Some(first_line(&Program::run(&mut command, None)?))
-    } else {
-        None
-    };
+    let git_dir = git_dir.ok_or_else(|| GitError::NotARepository { path: absolute(cwd) })?;
     Ok(Located { git_dir, worktree })
 }
 
@@ -330,11 +351,17 @@ fn absolute(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 
-/// The first line of Git's answer as a path.
-fn first_line(output: &[u8]) -> PathBuf {
+/// A line of Git's answer as a path.
+fn path_of(line: &[u8]) -> PathBuf {
     use std::os::unix::ffi::OsStrExt as _;
-    let line = output.split(|byte| *byte == b'\n').next().unwrap_or_default();
     std::ffi::OsStr::from_bytes(line).into()
+}
+
+/// Whether the file or folder belongs to the user that we are.
+fn is_ours(path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let owner = std::fs::symlink_metadata(path).map(|meta| meta.uid());
+    owner.is_ok_and(|owner| owner == nix::unistd::geteuid().as_raw())
 }
 
 /// A repository that Git opens and libgit2 does not.
