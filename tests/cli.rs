@@ -164,3 +164,49 @@ fn git_heddle_completes_in_bash() {
     assert_eq!(lines.first(), Some(&"reserve ready release"), "{output:?}");
     assert!(lines.get(1).is_some_and(|line| line.contains("list") && line.contains("show")), "{output:?}");
 }
+
+/// Runs `script` in a shell that may not be there; the lines that it printed.
+fn in_shell(shell: &str, options: &[&str], script: &str) -> Option<Vec<String>> {
+    let home = tempfile::tempdir().expect("folder");
+    let binary = std::path::Path::new(env!("CARGO_BIN_EXE_git-heddle"));
+    let path = std::env::var("PATH").expect("PATH");
+    let output = std::process::Command::new(shell)
+        .args(options)
+        .args(["-c", script])
+        .env("HOME", home.path())
+        .env("XDG_CONFIG_HOME", home.path())
+        .env("XDG_DATA_HOME", home.path())
+        .env("PATH", format!("{}:{path}", binary.parent().expect("folder").display()))
+        .current_dir(home.path())
+        .output();
+    let output = match output {
+        Ok(output) => output,
+        Err(error) => {
+            eprintln!("not tried in {shell}: {error}");
+            return None;
+        }
+    };
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    Some(said.lines().map(str::to_owned).collect())
+}
+
+#[test]
+fn git_heddle_completes_in_fish() {
+    let script = "git-heddle completion fish | source; complete -C 'git -C x heddle agent re'; \
+                  complete -C 'git-heddle agent re'; complete -C 'git heddle agent reserve --th'";
+    let Some(lines) = in_shell("fish", &[], script) else { return };
+    let words: Vec<&str> = lines.iter().filter_map(|line| line.split('\t').next()).collect();
+    let verbs = ["ready", "release", "reserve"];
+    assert_eq!(words, [&verbs[..], &verbs[..], &["--thinking-level", "--thread"]].concat());
+}
+
+#[test]
+fn the_script_for_zsh_loads_and_is_found_by_git_s_own() {
+    // What completes `git heddle` there is the function of that name.
+    let script = "git-heddle completion zsh >_git-heddle; zsh -n _git-heddle || exit 1; fpath=($PWD $fpath); \
+                  autoload -Uz compinit; compinit -u -D; print ${_comps[git-heddle]}; autoload +X _git-heddle; \
+                  whence -w _git-heddle";
+    let Some(lines) = in_shell("zsh", &["-f"], script) else { return };
+    assert_eq!(lines, ["_git-heddle", "_git-heddle: function"]);
+}
