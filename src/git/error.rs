@@ -28,6 +28,9 @@ pub enum GitError {
         /// The Git directory.
         path: PathBuf,
     },
+    /// Git has nobody to name as author or committer.
+    #[error("git does not know who makes the commit: user.name or user.email is missing")]
+    NoIdentity,
     /// HEAD points to a branch without a commit.
     #[error("repository has no HEAD state to reserve from")]
     Unborn,

@@ -183,10 +183,15 @@ impl Program {
             .flatten()
             .next()
             .unwrap_or_default();
+        let said = String::from_utf8_lossy(&output.stderr);
+        // In whatever language: the two commands that it shows are the same in each.
+        if said.contains("git config --global user.email") {
+            return GitError::NoIdentity;
+        }
         GitError::Program {
             command: shown,
             status: output.status.to_string(),
-            stderr: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+            stderr: said.trim().to_owned(),
         }
     }
 }

@@ -317,7 +317,26 @@ impl<'a> Staging<'a> {
             let paths = left.outside.join(", ");
             warnings.push(format!("not captured, since the sparse checkout leaves it out: {paths}"));
         }
+        warnings.extend(self.dirty_submodules()?);
         Ok(warnings)
+    }
+
+    /// Says which submodules have changes of their own: only their commit is captured here.
+    fn dirty_submodules(&self) -> Result<Option<String>, GitError> {
+        if !self.worktree.join(".gitmodules").exists() {
+            return Ok(None);
+        }
+        let mut command = self.git(["diff-files", "-z", "--ignore-submodules=none"]);
+        let output = Program::run(&mut command, None)?;
+        let mut fields = output.split(|byte| *byte == 0);
+        let mut dirty = Vec::new();
+        while let (Some(entry), Some(path)) = (fields.next(), fields.next()) {
+            if entry.starts_with(b":160000") {
+                dirty.push(String::from_utf8_lossy(path));
+            }
+        }
+        let sentence = format!("submodules have changes that are not captured: {}", dirty.join(", "));
+        Ok((!dirty.is_empty()).then_some(sentence))
     }
 
     fn add(&self, pathspec: &[OsString], cwd: &Path) -> Command {

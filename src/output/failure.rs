@@ -118,6 +118,9 @@ pub fn hint(error: &Error) -> Option<String> {
 fn git_hint(error: &GitError) -> Option<&'static str> {
     Some(match error {
         GitError::Unborn => "make a first commit: git commit --allow-empty -m 'Initial commit'",
+        GitError::NoIdentity => {
+            "git config --global user.name 'Your Name', and the same for user.email; without --global in this repository only"
+        }
         GitError::RevNotFound { .. } => "git log shows the commits there are",
         GitError::RevAmbiguous { .. } => "give more digits, or the full name of the ref",
         GitError::RevNotACommit { .. } => "an anchor is a commit, or a tag of one",
