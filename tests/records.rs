@@ -199,3 +199,33 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_doctor_finds_damaged_bindings_and_ended_records_and_sets_them_aside() {
+    let (sandbox, id, _) = reserved();
+    put(&sandbox.root().join("new"), "x\n");
+    let capture = ["agent", "capture", "--session", &id, "-m", "x"];
+    sandbox.heddle(&capture).exits(0);
+    let other = text(&sandbox.reserve("u", &["--anchor", "HEAD"]), "session_id");
+    sandbox.heddle(&["agent", "release", "--session", &other]).exits(0);
+    let binding = sandbox.root().join(".git/heddle-worktree.json");
+    let ended = sandbox.state(format!("agents/ended/{other}.json"));
+    for path in [&binding, &ended] {
+        put(path, "{");
+    }
+    put(&sandbox.root().join("new"), "y\n");
+    sandbox.refused(1, &capture);
+    let found = |args: &[&str], code: i32| -> Vec<String> {
+        let findings = sandbox.heddle(args).exits(code).json()["findings"].clone();
+        let findings = findings.as_array().expect("a list");
+        findings.iter().map(|finding| text(finding, "path")).collect()
+    };
+    let both = [&ended, &binding].map(|path| path.canonicalize().expect("path").display().to_string());
+    assert_eq!(found(&["doctor", "--json"], 1), both);
+    assert_eq!(found(&["doctor", "--fix", "--json"], 0), both);
+    assert!(found(&["doctor", "--json"], 0).is_empty());
+    // The worktree is bound anew, once it stands at the thread's tip.
+    sandbox.refused(4, &capture);
+    sandbox.git(&["reset", "--quiet", "--soft", "refs/heddle/threads/t"]);
+    sandbox.heddle(&capture).exits(0);
+}

@@ -172,18 +172,28 @@ fn thread_records(context: &Context<'_>, fix: bool, findings: &mut Vec<Finding>)
 }
 
 fn sessions(context: &Context<'_>, fix: bool, findings: &mut Vec<Finding>) -> Result<(), Error> {
-    for id in context.registry.live_ids()? {
+    let live = context.registry.live_ids()?;
+    let ended = context.registry.ended_ids()?.into_iter().filter(|id| live.binary_search(id).is_err());
+    for id in live.iter().cloned().chain(ended) {
         let path = context.layout.session(&id);
         let session = match context.registry.read(&id) {
             Ok(Some(session)) => session,
             Ok(None) => continue,
             Err(error) => {
+                // Of two records, the one that cannot be read.
+                let path = match &error {
+                    StoreError::Damaged { path, .. } | StoreError::Newer { path, .. } => path.clone(),
+                    _ => path,
+                };
                 findings.push(damaged(path, None, &error, fix));
                 continue;
             }
         };
+        if !session.is_active() {
+            continue;
+        }
         let Ok(record) = ThreadRecord::read(&context.layout, &session.thread) else { continue };
-        let lost = session.is_active() && check_current(&session, record.as_ref()).is_err();
+        let lost = check_current(&session, record.as_ref()).is_err();
         if lost && current(context, &id).is_err() {
             let fixed = fix && end_stray(context, &session.thread, &id).is_ok();
             findings.push(Finding {
@@ -301,10 +311,15 @@ fn lost_worktrees(context: &Context<'_>, fix: bool, findings: &mut Vec<Finding>)
     let main = context.repo.common_dir().to_owned();
     let linked = context.repo.linked_worktrees().into_iter().map(|linked| linked.git_dir);
     for git_dir in std::iter::once(main).chain(linked) {
-        let Ok(Tie::Lost(binding, lost)) = Tie::of(context, &git_dir) else { continue };
-        if binding.made {
-            continue;
-        }
+        let (binding, lost) = match Binding::read(&git_dir).map(|_| Tie::of(context, &git_dir)) {
+            // Without it the next capture binds the worktree anew, if it stands where it has to.
+            Err(error @ (StoreError::Damaged { .. } | StoreError::Newer { .. })) => {
+                findings.push(damaged(Layout::binding(&git_dir), None, &error, fix));
+                continue;
+            }
+            Ok(Ok(Tie::Lost(binding, lost))) if !binding.made => (binding, lost),
+            _ => continue,
+        };
         findings.push(Finding {
             kind: "lost_worktree",
             path: Layout::binding(&git_dir),
