@@ -136,3 +136,20 @@ fn sections(name: &str) -> (String, String) {
     let after = full.split_off(split);
     (full, after)
 }
+
+#[test]
+fn every_man_page_is_installed() {
+    let folder = tempfile::tempdir().expect("folder");
+    let installed = std::process::Command::new(env!("CARGO_BIN_EXE_git-heddle"))
+        .arg("install-man-pages")
+        .arg(folder.path())
+        .output()
+        .expect("git-heddle");
+    assert!(installed.status.success(), "{installed:?}");
+    let names = |folder: &Path| -> BTreeSet<String> {
+        let entries = fs::read_dir(folder).expect("folder");
+        let names = entries.map(|entry| entry.expect("entry").file_name().into_string().expect("UTF-8"));
+        names.filter(|name| name.ends_with(".1")).collect()
+    };
+    assert_eq!(names(&folder.path().join("man1")), names(&root().join("man")));
+}

@@ -22,7 +22,7 @@ pub struct Args {
 macro_rules! pages {
     ($($name:literal),* $(,)?) => { [$(($name, include_str!(concat!("../../man/", $name)))),*] };
 }
-const PAGES: [(&str, &str); 29] = pages![
+const PAGES: [(&str, &str); 34] = pages![
     "git-heddle.1",
     "git-heddle-agent.1",
     "git-heddle-agent-reserve.1",
@@ -38,14 +38,19 @@ const PAGES: [(&str, &str); 29] = pages![
     "git-heddle-thread-show.1",
     "git-heddle-thread-log.1",
     "git-heddle-thread-diff.1",
+    "git-heddle-thread-refresh.1",
     "git-heddle-thread-land.1",
     "git-heddle-thread-promote.1",
+    "git-heddle-thread-rename.1",
     "git-heddle-thread-drop.1",
     "git-heddle-hooks.1",
     "git-heddle-hooks-install.1",
     "git-heddle-hooks-uninstall.1",
     "git-heddle-hooks-status.1",
     "git-heddle-hooks-run.1",
+    "git-heddle-verify.1",
+    "git-heddle-publish.1",
+    "git-heddle-fetch.1",
     "git-heddle-gc.1",
     "git-heddle-log.1",
     "git-heddle-doctor.1",
