@@ -162,7 +162,8 @@ impl Registry {
             return;
         }
         // The marker first: of many processes that come by, few then walk the folder.
-        if std::fs::write(&marker, b"").is_err() {
+        let marked = no_follow().write(true).create(true).truncate(true).open(&marker);
+        if marked.and_then(|file| file.set_modified(now)).is_err() {
             return;
         }
         for id in self.ended_ids().unwrap_or_default().iter().filter(|id| may_be_old(id)) {

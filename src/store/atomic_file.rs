@@ -4,6 +4,7 @@
 //! folder is synced. The sibling's name is fixed because every writer of one file holds the
 //! same lock: what a killed writer leaves is overwritten by the next, and recovery knows
 //! what to remove. Symbolic links are never followed: state lives where the layout says.
+//! Nor is a pipe in a file's place waited for.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -35,11 +36,12 @@ pub fn sibling(path: &Path) -> PathBuf {
     name.into()
 }
 
-/// Options that refuse to follow a symbolic link in the last place.
+/// Options that refuse to follow a symbolic link in the last place, and to wait for the other
+/// end of a pipe.
 #[must_use]
 pub fn no_follow() -> OpenOptions {
     let mut options = File::options();
-    options.custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_CLOEXEC);
+    options.custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK | nix::libc::O_CLOEXEC);
     options
 }
 

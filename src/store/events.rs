@@ -96,7 +96,7 @@ fn read_where(path: &Path, wanted: impl Fn(&[u8]) -> bool) -> std::io::Result<Ve
 }
 
 fn open(path: &Path) -> std::io::Result<Option<File>> {
-    match File::open(path) {
+    match no_follow().read(true).open(path) {
         Ok(file) => Ok(Some(file)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
@@ -112,7 +112,8 @@ pub fn aside(path: &Path) -> PathBuf {
 /// The time of the first event that can be read.
 #[must_use]
 pub fn first_time(path: &Path) -> Option<DateTime<Utc>> {
-    let mut lines = BufReader::new(File::open(path).ok()?).split(b'\n').flatten();
+    // What cannot be read, such as a folder, fails at every further line too.
+    let mut lines = BufReader::new(open(path).ok()??).split(b'\n').map_while(Result::ok);
     let event = lines.find_map(|line| serde_json::from_slice::<Event>(&line).ok())?;
     Some(DateTime::parse_from_rfc3339(&event.at).ok()?.with_timezone(&Utc))
 }

@@ -12,7 +12,7 @@
 //! # If another does the same now
 //! Under the thread's lock, where the record is read again.
 
-use std::fs;
+use std::os::unix::fs::OpenOptionsExt as _;
 
 use super::ThreadRecord;
 use super::locked::acquire;
@@ -21,6 +21,7 @@ use crate::error::Error;
 use crate::names::{Generation, ThreadName};
 use crate::session::Session;
 use crate::store::StoreError;
+use crate::store::atomic_file::no_follow;
 
 /// Makes the record of `name` anew from what sessions and commits tell, if it is damaged; the
 /// damaged one is kept as `<file>.damaged`.
@@ -55,6 +56,10 @@ pub fn rebuild(context: &Context<'_>, name: &ThreadName) -> Result<(), Error> {
     let path = context.layout.thread(name);
     let mut aside = path.clone().into_os_string();
     aside.push(".damaged");
-    fs::copy(&path, &aside).map_err(StoreError::io("copy", &path))?;
+    let copied = no_follow().read(true).open(&path).and_then(|mut from| {
+        let mut to = no_follow().write(true).create(true).truncate(true).mode(0o666).open(&aside)?;
+        std::io::copy(&mut from, &mut to)
+    });
+    copied.map_err(StoreError::io("copy", &path))?;
     Ok(record.write(&context.layout, context.durability())?)
 }

@@ -275,7 +275,7 @@ pub(crate) enum Body {
     Folder,
 }
 
-/// What is below `top`.
+/// What is below `top`, but for pipes and sockets.
 pub(crate) fn read(top: &Path) -> Files {
     let mut files = Files::new();
     let mut folders = vec![top.to_owned()];
@@ -287,8 +287,10 @@ pub(crate) fn read(top: &Path) -> Files {
             } else if path.is_dir() {
                 folders.push(path.clone());
                 Body::Folder
-            } else {
+            } else if path.is_file() {
                 Body::File(fs::read(&path).expect("file"))
+            } else {
+                continue;
             };
             files.insert(path.strip_prefix(top).expect("below").to_owned(), body);
         }
