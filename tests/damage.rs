@@ -418,3 +418,39 @@ fn what_is_no_file_is_refused_and_links_are_not_followed() {
         }
     }
 }
+
+#[test]
+fn a_journal_that_names_what_is_not_its_threads_has_nothing_done_to_it() {
+    let world = World::new();
+    let top = world.sandbox.path("");
+    let strangers =
+        ["refs/heads/main", "refs/heddle/threads/o", "refs/heddle/threads/new", "HEAD", "../outside/x"];
+    let (main, other) = (world.sandbox.commit("main"), world.sandbox.commit("refs/heddle/threads/o"));
+    assert_eq!(main, other);
+    for kind in 0..8 {
+        for stranger in strangers {
+            // As if the operation were about the stranger, and had come to its end.
+            let mut entry: Value = serde_json::from_slice(&world.journal(kind)).expect("JSON");
+            for key in ["tip", "mark"] {
+                if entry[key].is_object() {
+                    entry[key]["name"] = stranger.into();
+                    entry[key]["old"] = Value::Null;
+                    entry[key]["new"] = main.clone().into();
+                }
+            }
+            if kind == 2 {
+                entry["worktree_git_dir"] = world.sandbox.path("outside").to_string_lossy().into();
+            }
+            if kind < 2 {
+                entry["session"] = "agent-nobody".into();
+            }
+            let mut state = world.files.clone();
+            let journal = &world.targets[2];
+            state.insert(journal.clone(), Body::File(format!("{entry}\n").into_bytes()));
+            restore(&top, &state);
+            if let Err(fault) = world.judge(&[], &[&["agent", "reserve", "--thread", "t", "--resume"]]) {
+                panic!("{entry}: {fault}");
+            }
+        }
+    }
+}

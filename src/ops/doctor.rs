@@ -94,7 +94,11 @@ fn set_aside(path: &Path) -> bool {
 fn journals(context: &Context<'_>, fix: bool, findings: &mut Vec<Finding>) -> Result<(), Error> {
     for path in files(&context.layout.locks(), ".journal")? {
         let thread = thread_of_key(context, &path, ".journal");
-        match journal::read(&path) {
+        let found = match &thread {
+            Some(thread) => journal::read(&context.layout, thread),
+            None => journal::read_at(&path),
+        };
+        match found {
             Ok(Found::Nothing) => {}
             Ok(Found::CutShort | Found::Operation(_)) => {
                 // Taking the lock recovers; an operation that is merely in progress has

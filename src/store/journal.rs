@@ -8,7 +8,8 @@
 //! The journal is one line, written at once and synced before anything else is touched. A
 //! file that does not end in a newline is a journal whose writing was cut short, so the
 //! operation has touched nothing, and the file is dropped. A whole line that cannot be
-//! read is damage and stops everything that would write to the thread.
+//! read, or that is about refs or worktrees which are not the thread's, is damage and stops
+//! everything that would write to the thread.
 
 use std::collections::HashSet;
 use std::io::Write as _;
@@ -18,8 +19,8 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use super::StoreError;
 use super::atomic_file::{self, Durability, no_follow, sync_folder};
+use super::{Layout, StoreError};
 use crate::names::{CommitId, Generation, SessionId, ThreadName};
 
 /// The version of the journal's form.
@@ -184,6 +185,37 @@ impl Action {
             Self::RenameAway { .. } => Vec::new(),
         }
     }
+
+    /// What shows that no operation on `thread` can have written this.
+    fn fault(&self, thread: &ThreadName, layout: &Layout) -> Option<String> {
+        let (tips, marks, other) = match self {
+            Self::Reserve { tip, .. }
+            | Self::Capture { tip, .. }
+            | Self::Withdraw { tip, .. }
+            | Self::Refresh { tip, .. } => (Some(tip), None, None),
+            Self::Ready { mark, .. } => (None, Some(mark), None),
+            Self::Release { .. } => (None, None, None),
+            Self::Rename { from, tip, mark, .. } => (Some(tip), mark.as_ref(), Some(from)),
+            Self::RenameAway { to } => (None, None, Some(to)),
+        };
+        let strange =
+            |moved: Option<&RefMove>, name: String| moved.filter(|moved| moved.name != name).cloned();
+        if let Some(moved) = strange(tips, thread.tip_ref()).or(strange(marks, thread.ready_ref())) {
+            return Some(format!("it is about ref {:?}", moved.name));
+        }
+        if other == Some(thread) {
+            return Some("it renames the thread to the name that it has".to_owned());
+        }
+        match self {
+            // One that is gone is nobody's.
+            Self::Capture { worktree_git_dir: folder, .. }
+                if folder.exists() && !layout.has_git_dir(folder) =>
+            {
+                Some(format!("{folder:?} is no Git directory of a worktree of this repository"))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// The journal's content.
@@ -227,12 +259,28 @@ pub fn begin(path: &Path, entry: &Entry, durability: Durability) -> Result<(), S
     written
 }
 
-/// Reads the journal at `path`.
+/// Reads the journal of `thread`.
 ///
 /// # Errors
-/// [`StoreError::Damaged`] for a whole line that is no journal; [`StoreError::Newer`];
-/// [`StoreError::Io`].
-pub fn read(path: &Path) -> Result<Found, StoreError> {
+/// [`StoreError::Damaged`] for a whole line that is no journal of this thread's;
+/// [`StoreError::Newer`]; [`StoreError::Io`].
+pub fn read(layout: &Layout, thread: &ThreadName) -> Result<Found, StoreError> {
+    let path = layout.journal(thread);
+    let found = read_at(&path)?;
+    match &found {
+        Found::Operation(entry) => match entry.action.fault(thread, layout) {
+            Some(reason) => Err(StoreError::Damaged { what: "journal", path, reason }),
+            None => Ok(found),
+        },
+        Found::Nothing | Found::CutShort => Ok(found),
+    }
+}
+
+/// Reads the journal at `path`, of whatever thread.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_at(path: &Path) -> Result<Found, StoreError> {
     match atomic_file::read("journal", path)? {
         None => Ok(Found::Nothing),
         Some(text) if text.last() != Some(&b'\n') => Ok(Found::CutShort),

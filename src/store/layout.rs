@@ -19,6 +19,16 @@ impl Layout {
         Self { common: common_dir.to_owned(), root: common_dir.join("heddle") }
     }
 
+    /// Whether `folder` is the Git directory of one of the repository's worktrees, the main one
+    /// included, whichever way it is spelled.
+    #[must_use]
+    pub fn has_git_dir(&self, folder: &Path) -> bool {
+        let (Ok(common), Ok(folder)) = (self.common.canonicalize(), folder.canonicalize()) else {
+            return false;
+        };
+        folder == common || folder.parent() == Some(&common.join("worktrees"))
+    }
+
     /// Live sessions.
     #[must_use]
     pub fn agents(&self) -> PathBuf {

@@ -40,7 +40,7 @@ use crate::store::journal::{self, Action, Entry, FileIdentity, Found, RefMove};
 /// understood; nothing is then written.
 pub fn recover(context: &Context<'_>, thread: &ThreadName) -> Result<(), Error> {
     let path = context.layout.journal(thread);
-    let entry = match journal::read(&path)? {
+    let entry = match journal::read(&context.layout, thread)? {
         Found::Nothing => return Ok(()),
         Found::CutShort => return Ok(atomic_file::remove(&path)?),
         Found::Operation(entry) => entry,

@@ -116,7 +116,7 @@ impl<'e> Operation<'e> {
 
 /// The other name of a rename that is in the journal of `name`.
 pub(super) fn other_name(context: &Context<'_>, name: &ThreadName) -> Result<Option<ThreadName>, StoreError> {
-    let Found::Operation(entry) = journal::read(&context.layout.journal(name))? else { return Ok(None) };
+    let Found::Operation(entry) = journal::read(&context.layout, name)? else { return Ok(None) };
     Ok(match entry.action {
         Action::Rename { from, .. } => Some(from),
         Action::RenameAway { to } => Some(to),
@@ -136,7 +136,7 @@ pub(super) fn recover(context: &Context<'_>, a: &ThreadName, b: &ThreadName) -> 
 /// both locks.
 fn recover_locked(context: &Context<'_>, from: &ThreadName, to: &ThreadName) -> Result<(), Error> {
     let layout = &context.layout;
-    let pointer = match journal::read(&layout.journal(from))? {
+    let pointer = match journal::read(layout, from)? {
         Found::Operation(entry) => match &entry.action {
             Action::RenameAway { to: other } if other == to => Some(entry.operation),
             _ => None,
@@ -148,7 +148,7 @@ fn recover_locked(context: &Context<'_>, from: &ThreadName, to: &ThreadName) -> 
         }
         Found::Nothing => None,
     };
-    let entry = match journal::read(&layout.journal(to))? {
+    let entry = match journal::read(layout, to)? {
         Found::Operation(entry) => Some(entry),
         Found::Nothing | Found::CutShort => None,
     };
