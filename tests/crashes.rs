@@ -4,17 +4,14 @@
 //! change something; then once for every such call, killed as it enters that call. So the
 //! disk is seen in every state that a `kill -9` can leave it in.
 
+mod support_kills;
 mod support_processes;
 
 use std::fs;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use support_processes::{BINARY, Ended, Sandbox, eventually};
-
-/// Calls that change the disk. (`fsync` changes nothing that a killed process leaves.)
-const CALLS: &str = "openat,write,pwrite64,rename,renameat2,link,unlink,unlinkat,rmdir,mkdir,mkdirat,\
-                     ftruncate,copy_file_range,utimensat";
+use support_kills::{has_strace, points, run, run_healed, traced, words};
+use support_processes::{Sandbox, eventually};
 
 /// What a case has made ready.
 struct Ready {
@@ -32,52 +29,6 @@ struct Seen {
     completed: usize,
     refused_live: usize,
     orphaned_locks: usize,
-}
-
-fn words(line: &[&str]) -> Vec<String> {
-    line.iter().map(|word| (*word).to_owned()).collect()
-}
-
-fn has_strace() -> bool {
-    let found = Command::new("strace").arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    let found = found.is_ok_and(|status| status.success());
-    if !found {
-        println!("skipped: there is no strace here");
-    }
-    found
-}
-
-/// Runs a command under strace.
-fn traced(sandbox: &Sandbox, options: &[&str], command: &[String]) -> Ended {
-    let log = sandbox.path("trace");
-    let log = log.to_string_lossy();
-    let trace = format!("trace={CALLS}");
-    let mut args = vec!["-qq", "-o", &log, "-e", &trace];
-    args.extend(options);
-    args.push(BINARY);
-    args.extend(command.iter().map(String::as_str));
-    sandbox.run("strace", &args)
-}
-
-/// The calls of a whole run at which to kill: each with its number among those of its name.
-fn points(sandbox: &Sandbox) -> Vec<(String, usize)> {
-    let log = fs::read_to_string(sandbox.path("trace")).expect("what strace wrote");
-    let mut counts = std::collections::BTreeMap::<String, usize>::new();
-    let mut found = Vec::new();
-    for line in log.lines() {
-        let Some((name, rest)) = line.split_once('(') else { continue };
-        let count = counts.entry(name.to_owned()).or_default();
-        *count += 1;
-        // Opening an existing file for reading changes nothing.
-        if name != "openat" || rest.contains("O_CREAT") || rest.contains("O_TRUNC") {
-            found.push((name.to_owned(), *count));
-        }
-    }
-    found
-}
-
-fn run(command: &[String], sandbox: &Sandbox) -> Ended {
-    sandbox.heddle(&command.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 /// Kills the command of a case at every point, and each time lets the next one repair.
@@ -329,22 +280,6 @@ fn ready_in_a_worktree(sandbox: &Sandbox) -> (String, String) {
     fs::write(format!("{tree}/work"), "work\n").expect("write");
     sandbox.heddle(&["-C", &tree, "agent", "ready", "--session", &id, "-m", "work"]).ok();
     (id, tree)
-}
-
-/// Runs `next`; where a lock of Git's is in the way that its dead maker had no time to note,
-/// after the doctor has removed it.
-fn run_healed(sandbox: &Sandbox, next: &[String], about: &str) -> Ended {
-    sandbox.git(&["config", "heddle.lockTimeout", "100ms"]);
-    let answer = run(next, sandbox);
-    if answer.code != Some(75) {
-        return answer;
-    }
-    let healed = eventually(Duration::from_secs(20), || {
-        sandbox.heddle(&["doctor", "--fix"]);
-        sandbox.ref_locks().is_empty()
-    });
-    assert!(healed, "{about}: {answer:?}, {:?}", sandbox.heddle(&["doctor"]));
-    run(next, sandbox)
 }
 
 /// A rename from `t` to `u`, killed everywhere; `name` is what is written to next.
