@@ -4,6 +4,7 @@
 mod support;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Stdio;
 
@@ -175,6 +176,40 @@ fn the_way_back_of_a_dropped_thread_can_be_given_to_a_shell() {
         sandbox.program("sh", &sandbox.root(), &["-c", &text(&done, "restore")]).output().expect("sh");
     let back = support::Answer::of(&output).exits(0).json();
     assert_eq!((&back["thread"], &back["anchor_state"]), (&json!("it's$HOME;(x)"), &json!(tip)));
+}
+
+#[test]
+fn a_drop_that_did_not_come_to_the_worktree_is_finished_by_another() {
+    let mut sandbox = Sandbox::new();
+    let (_, path) = captured(&sandbox, "t");
+    fs::write(path.join("loose"), "loose\n").expect("write");
+    // As if the process had died before its last step.
+    let programs = sandbox.home().join("programs");
+    fs::create_dir(&programs).expect("folder");
+    let git =
+        "#!/bin/sh\ncase \"$*\" in *'worktree remove'*) exit 1;; esac\nPATH=${PATH#*:} exec git \"$@\"\n";
+    fs::write(programs.join("git"), git).expect("write");
+    fs::set_permissions(programs.join("git"), fs::Permissions::from_mode(0o755)).expect("mode");
+    sandbox.first_on_path = Some(programs);
+    sandbox.heddle(&["thread", "drop", "t", "--force"]).exits(1);
+    sandbox.first_on_path = None;
+    assert!(path.join("loose").exists());
+    assert_eq!(sandbox.git(&["for-each-ref", "refs/heddle/threads"]), "");
+    // What was not kept keeps the worktree.
+    fs::write(path.join("loose"), "changed\n").expect("write");
+    let before = snapshot_of(sandbox.home());
+    for more in [&["--force"][..], &[]] {
+        let refused = sandbox.heddle(&[&["thread", "drop", "t"], more].concat()).exits(1);
+        assert!(refused.stderr.contains("uncommitted changes in loose"), "{refused:?}");
+    }
+    assert_same(&before, &snapshot_of(sandbox.home()));
+    fs::write(path.join("loose"), "loose\n").expect("write");
+    let done = sandbox.heddle(&["--json", "thread", "drop", "t", "--force"]).exits(0).json();
+    assert_eq!(text(&done, "kept_as"), "refs/heddle/dropped/t/1");
+    let kept = text(&done, "worktree_kept_as");
+    assert_eq!(sandbox.git(&["show", &format!("{kept}:loose")]), "loose");
+    assert_eq!(sandbox.git(&["worktree", "list"]).lines().count(), 1);
+    sandbox.refused(1, &["thread", "drop", "t", "--force"]);
 }
 
 #[test]

@@ -8,7 +8,12 @@
 //! # If the process dies here
 //! The ways back are made first, then the thread's refs go in one transaction of Git's, then
 //! the worktree. Wherever it stops, the thread is there or its way back is; a worktree that
-//! is left over is removed by `gc` or by the thread's next owner.
+//! is left over is removed by the same command, and where nothing in it can be lost by `gc` or
+//! by the thread's next owner.
+//!
+//! # If another does the same now
+//! From before the refs go until the worktree has gone, `%worktrees.lock` is held: whoever makes
+//! a thread of that name anew gets another worktree.
 
 use std::path::PathBuf;
 
@@ -50,7 +55,10 @@ pub struct Dropped {
 /// [`Error::Owned`] and [`Error::Refused`], listing what would be lost, unless `standing`
 /// has force.
 pub fn drop(context: &Context<'_>, thread: &ThreadName, standing: &Standing) -> Result<Dropped, Error> {
-    let tip = tip_of(context, thread)?;
+    super::acting::repair(context, thread)?;
+    let Some(tip) = context.repo.read_ref(&thread.tip_ref())? else {
+        return finish(context, thread, standing);
+    };
     let trees = worktrees::whole_for(context, thread)?;
     if !standing.force {
         // Looked at before the lock is taken: it starts processes. What comes after is
@@ -69,6 +77,7 @@ pub fn drop(context: &Context<'_>, thread: &ThreadName, standing: &Standing) -> 
         .into_iter()
         .map(|linked| Ok((linked.clone(), snapshot(&linked, &tip, standing.force)?)))
         .collect::<Result<_, Error>>()?;
+    let _serial = worktrees::serial(context)?;
     let locked = LockedThread::take(context, thread)?;
     if let Some(owner) = locked.owner() {
         return Err(Error::Owned { thread: thread.clone(), owner: owner.id });
@@ -78,10 +87,77 @@ pub fn drop(context: &Context<'_>, thread: &ThreadName, standing: &Standing) -> 
     std::mem::drop(locked);
     let mut worktree = None;
     for (linked, _) in &kept {
-        worktrees::remove(context, linked, if standing.force { Holds::Nothing } else { Holds::Work })?;
+        let holds = if standing.force { Holds::Nothing } else { Holds::Work };
+        context.repo.remove_worktree(linked, holds)?;
         worktree = Some(linked.path.clone());
     }
     Ok(Dropped { thread: thread.clone(), tip, kept_as, worktree_kept_as, worktree })
+}
+
+/// Finishes a drop that died before the worktree went: it goes now, if what is in it was kept.
+fn finish(context: &Context<'_>, thread: &ThreadName, standing: &Standing) -> Result<Dropped, Error> {
+    let _serial = worktrees::serial(context)?;
+    let locked = LockedThread::take(context, thread)?;
+    if let Some(owner) = locked.owner() {
+        return Err(Error::Owned { thread: thread.clone(), owner: owner.id });
+    }
+    let generation = locked.record().map_or(0, |record| record.generation.get());
+    std::mem::drop(locked);
+    let trees = worktrees::whole_for(context, thread)?;
+    let kept = kept_of(context, thread, generation)?;
+    let (Some((kept_as, tip)), Some(last)) = (kept, trees.last()) else {
+        return Err(not_found(context, thread));
+    };
+    let name = format!("{kept_as}-worktree");
+    let work = context.repo.read_ref(&name)?;
+    for linked in &trees {
+        let holds = match (snapshot(linked, &tip, standing.force)?, &work) {
+            (Some(now), Some(work)) if same_tree(context, &now, work)? => Holds::Nothing,
+            _ => Holds::Work,
+        };
+        let lost = match holds {
+            Holds::Work if linked.is_there() => worktrees::keeps(context, linked, thread)?,
+            Holds::Work | Holds::Nothing => Vec::new(),
+        };
+        if !lost.is_empty() {
+            let path = &linked.path;
+            return Err(Error::Refused {
+                message: format!(
+                    "thread '{thread}' was dropped, and its worktree at {path:?} has what was not kept: {}",
+                    lost.join("; ")
+                ),
+                hint: Some("save it, and remove the worktree with git worktree remove".to_owned()),
+            });
+        }
+        context.repo.remove_worktree(linked, holds)?;
+    }
+    let (worktree, worktree_kept_as) = (Some(last.path.clone()), work.map(|_| name));
+    Ok(Dropped { thread: thread.clone(), tip, kept_as, worktree_kept_as, worktree })
+}
+
+/// The ref that keeps the tip which `thread` had in `generation`, and the tip.
+fn kept_of(
+    context: &Context<'_>,
+    thread: &ThreadName,
+    generation: u64,
+) -> Result<Option<(String, CommitId)>, GitError> {
+    for base in ways_back(thread) {
+        let mut kept = context.repo.list_refs(&format!("{base}/"))?.into_iter();
+        let of_it = |name: &str| {
+            let last = &name[base.len() + 1..];
+            let number = last.split('.').next().unwrap_or_default();
+            number == generation.to_string() && !last.ends_with("-worktree")
+        };
+        if let Some(last) = kept.rfind(|(name, _)| of_it(name)) {
+            return Ok(Some(last));
+        }
+    }
+    Ok(None)
+}
+
+fn same_tree(context: &Context<'_>, one: &CommitId, other: &CommitId) -> Result<bool, GitError> {
+    let resolve = |commit: &CommitId| context.repo.resolve(commit.as_str());
+    Ok(resolve(one)?.tree == resolve(other)?.tree)
 }
 
 /// The tip of a thread that has to exist.
@@ -189,7 +265,7 @@ pub(super) fn drop_refs(
         .into());
     }
     let generation = locked.record().map_or(0, |record| record.generation.get());
-    let kept = free_name(repo, &format!("{DROPPED}{thread}"), &thread.key(), generation, tip)?;
+    let kept = free_name(repo, &ways_back(thread), generation, tip)?;
     let mut changes = Vec::new();
     if repo.read_ref(&kept)?.is_none() {
         changes.push(Change { name: kept.clone(), from: Expected::Absent, to: Some(tip.clone()) });
@@ -212,16 +288,15 @@ pub(super) fn drop_refs(
     Ok((kept, work))
 }
 
-/// The name under which a dropped tip is kept. Where a ref above or below it is in the way
+/// Where dropped tips of `thread` are kept. Where a ref above or below the first is in the way
 /// (`a` was dropped before `a/3`), the thread's key stands for its name.
-fn free_name(
-    repo: &Repo,
-    usual: &str,
-    key: &str,
-    generation: u64,
-    tip: &CommitId,
-) -> Result<String, GitError> {
-    for base in [usual.to_owned(), format!("{DROPPED}%{key}")] {
+fn ways_back(thread: &ThreadName) -> [String; 2] {
+    [format!("{DROPPED}{thread}"), format!("{DROPPED}%{}", thread.key())]
+}
+
+/// The name under which a dropped tip is kept.
+fn free_name(repo: &Repo, bases: &[String; 2], generation: u64, tip: &CommitId) -> Result<String, GitError> {
+    for base in bases {
         for again in 0u32.. {
             let name = match again {
                 0 => format!("{base}/{generation}"),
@@ -236,7 +311,8 @@ fn free_name(
             }
         }
     }
-    Err(GitError::RefClash { name: format!("{usual}/{generation}"), existing: format!("{DROPPED}%{key}") })
+    let [usual, other] = bases;
+    Err(GitError::RefClash { name: format!("{usual}/{generation}"), existing: other.clone() })
 }
 
 fn tell(context: &Context<'_>, thread: &ThreadName, tip: &CommitId, generation: u64) {

@@ -96,15 +96,6 @@ pub fn whole_for(context: &Context<'_>, thread: &ThreadName) -> Result<Vec<Linke
     Ok(made.filter(|(_, binding)| binding.is_some()).map(|(linked, _)| linked).collect())
 }
 
-/// Removes a worktree that heddle made.
-///
-/// # Errors
-/// [`GitError::Program`] in Git's words; [`crate::store::StoreError::Busy`].
-pub fn remove(context: &Context<'_>, linked: &Linked, holds: Holds) -> Result<(), Error> {
-    let _serial = serial(context)?;
-    Ok(context.repo.remove_worktree(linked, holds)?)
-}
-
 /// The folder that the worktree of `thread` is to have.
 ///
 /// # Errors
