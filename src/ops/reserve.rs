@@ -11,7 +11,7 @@ use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::acting::lock_owned;
+use super::acting::{lock_owned, repair};
 use super::publish::fetched_tip;
 use super::worktrees::{self, Provided};
 use crate::context::Context;
@@ -101,6 +101,8 @@ pub struct Reserved {
 pub fn reserve(context: &Context<'_>, request: &Request) -> Result<Reserved, Error> {
     let holder = holder(context, request.hold)?;
     let Some(asked) = &request.worktree else { return claim(context, request, &holder) };
+    // What a capture that died left is told from work that nobody captured only afterwards.
+    repair(context, &request.thread)?;
     worktrees::foresee(context, &request.thread, asked.as_deref(), request.resume)?;
     // Until the worktree is whole this process alone keeps the session: if it is killed, the
     // session is dead at once.

@@ -420,7 +420,10 @@ fn left(
         return Ok(Left { at_tip, work: None });
     }
     let work = reasons(uncommitted, operation, (!on_thread).then_some(&head)).join("; ");
-    let goes_on = head == *tip || context.repo.descends_from(&head, tip)?;
+    // A capture that died before HEAD followed: the content stands for the tip, and the next
+    // capture has HEAD follow.
+    let captured = Binding::read(&linked.git_dir)?.is_some_and(|b| b.base == *tip && b.base_head == head);
+    let goes_on = captured || head == *tip || context.repo.descends_from(&head, tip)?;
     if resume && goes_on {
         return Ok(Left { at_tip: true, work: Some(work) });
     }
