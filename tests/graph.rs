@@ -9,7 +9,7 @@ use std::io::Write as _;
 use std::process::Stdio;
 
 use git_heddle::git::Repo;
-use git_heddle::git::diff::Counter;
+use git_heddle::git::diff::{Counter, changed, changed_paths};
 use git_heddle::git::graph::{ahead, apart, behind};
 use git_heddle::names::CommitId;
 use support::Sandbox;
@@ -122,6 +122,19 @@ fn clocks_that_stand_still_or_go_wrong_change_no_count() {
     History::random(9, 30, |_, number| (40 - number) * 60).check(&[29, 15]);
 }
 
+/// Checks that the paths that differ are those that Git listed, one a line.
+fn assert_listed(repo: &Repo, from: &CommitId, to: &CommitId, listed: &str) {
+    let tree = |commit: &CommitId| repo.resolve(commit.as_str()).expect("commit").tree;
+    let mut changes: Vec<Vec<u8>> =
+        changed(repo, &tree(from), &tree(to)).expect("trees").into_iter().map(|change| change.path).collect();
+    changes.sort();
+    let paths = changed_paths(repo, from, to).expect("trees");
+    assert_eq!(paths, changes, "{from} {to}");
+    let mut listed: Vec<&[u8]> = listed.lines().map(str::as_bytes).collect();
+    listed.sort();
+    assert_eq!(paths, listed, "{from} {to}");
+}
+
 #[test]
 fn changed_paths_are_counted_as_git_lists_them() {
     let history = History::random(3, 30, |_, number| number * 60);
@@ -140,6 +153,7 @@ fn changed_paths_are_counted_as_git_lists_them() {
         ]);
         let count = counter.count(from, to).expect("trees");
         assert_eq!(count, listed.lines().count(), "{from} {to}");
+        assert_listed(&repo, from, to, &listed);
         *counts.entry(count).or_insert(0) += 1;
     }
     assert!(counts.len() > 3, "{counts:?}");
@@ -161,6 +175,10 @@ fn a_file_that_becomes_a_folder_is_two_paths() {
     let last = CommitId::parse(&last).expect("an id");
     let repo = Repo::at(&sandbox.root()).expect("repository");
     let counter = Counter::new(&repo).expect("counter");
+    for (from, to) in [(&before, &after), (&after, &last), (&last, &before)] {
+        let listed = ["diff-tree", "-r", "--no-renames", "--name-only", from.as_str(), to.as_str()];
+        assert_listed(&repo, from, to, &sandbox.git(&listed));
+    }
     assert_eq!(counter.count(&before, &after).expect("trees"), 2);
     assert_eq!(counter.count(&after, &last).expect("trees"), 2);
     assert_eq!(counter.count(&last, &before).expect("trees"), 3);

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::merge::oid;
+use super::trees::differences;
 use super::{GitError, Repo};
 use crate::names::{CommitId, TreeId};
 
@@ -27,7 +28,17 @@ pub struct Change {
 /// [`GitError::Library`] if an object is missing.
 pub fn changed(repo: &Repo, from: &TreeId, to: &TreeId) -> Result<Vec<Change>, GitError> {
     let tree = |id: &TreeId| repo.raw().find_tree(git2::Oid::from_str(id.as_str())?);
-    let diff = repo.raw().diff_tree_to_tree(Some(&tree(from)?), Some(&tree(to)?), None)?;
+    let (from, to) = (tree(from)?, tree(to)?);
+    let differing = differences(repo, from.id(), to.id())?;
+    if differing.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut options = git2::DiffOptions::new();
+    options.disable_pathspec_match(true);
+    for difference in differing {
+        options.pathspec(difference.path);
+    }
+    let diff = repo.raw().diff_tree_to_tree(Some(&from), Some(&to), Some(&mut options))?;
     let mut changes = Vec::with_capacity(diff.deltas().len());
     for (at, delta) in diff.deltas().enumerate() {
         let file = delta.new_file().path_bytes().or_else(|| delta.old_file().path_bytes());
@@ -55,19 +66,9 @@ pub fn changed(repo: &Repo, from: &TreeId, to: &TreeId) -> Result<Vec<Change>, G
 /// [`GitError::Library`] if a commit or a tree is missing or cannot be read.
 pub fn changed_paths(repo: &Repo, from: &CommitId, to: &CommitId) -> Result<Vec<Vec<u8>>, GitError> {
     let raw = repo.raw();
-    let (old, new) = (raw.find_commit(oid(from)?)?.tree()?, raw.find_commit(oid(to)?)?.tree()?);
-    if old.id() == new.id() {
-        return Ok(Vec::new());
-    }
-    let mut options = git2::DiffOptions::new();
-    options.skip_binary_check(true).include_typechange(true);
-    let diff = raw.diff_tree_to_tree(Some(&old), Some(&new), Some(&mut options))?;
-    let mut paths: Vec<Vec<u8>> = diff
-        .deltas()
-        .flat_map(|delta| [delta.old_file().path_bytes(), delta.new_file().path_bytes()])
-        .flatten()
-        .map(<[u8]>::to_vec)
-        .collect();
+    let (old, new) = (raw.find_commit(oid(from)?)?.tree_id(), raw.find_commit(oid(to)?)?.tree_id());
+    let differing = differences(repo, old, new)?;
+    let mut paths: Vec<Vec<u8>> = differing.into_iter().map(|difference| difference.path).collect();
     paths.sort_unstable();
     paths.dedup();
     Ok(paths)
@@ -85,26 +86,26 @@ pub struct Counter<'repo> {
 const ID: usize = 20;
 
 /// An entry of a tree, as it lies there.
-struct Entry<'a> {
-    mode: &'a [u8],
-    name: &'a [u8],
-    id: git2::Oid,
+pub(super) struct Entry<'a> {
+    pub(super) mode: &'a [u8],
+    pub(super) name: &'a [u8],
+    pub(super) id: git2::Oid,
 }
 
 impl Entry<'_> {
-    fn is_tree(&self) -> bool {
+    pub(super) fn is_tree(&self) -> bool {
         self.mode == b"40000"
     }
 
     /// What trees are sorted by: a folder as if its name ended in a slash, so that a file and
     /// a folder of one name are two paths.
-    fn key(&self) -> impl Iterator<Item = u8> {
+    pub(super) fn key(&self) -> impl Iterator<Item = u8> {
         self.name.iter().copied().chain(self.is_tree().then_some(b'/'))
     }
 }
 
 /// The entries in the contents of a tree, up to the first that cannot be understood.
-fn entries(mut tree: &[u8]) -> impl Iterator<Item = Entry<'_>> {
+pub(super) fn entries(mut tree: &[u8]) -> impl Iterator<Item = Entry<'_>> {
     std::iter::from_fn(move || {
         let space = tree.iter().position(|byte| *byte == b' ')?;
         let (mode, rest) = (&tree[..space], &tree[space + 1..]);

@@ -26,6 +26,7 @@ pub mod repo;
 pub mod stage;
 pub mod target;
 pub mod trailers;
+mod trees;
 pub mod worktree;
 
 pub use error::GitError;

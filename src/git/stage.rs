@@ -27,6 +27,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::program::Program;
+use super::trees::differences;
 use super::{GitError, Repo};
 use crate::names::{CommitId, TreeId};
 use crate::store::journal::FileIdentity;
@@ -386,9 +387,12 @@ impl<'a> Staging<'a> {
     fn refuse_new(&self, tree: &TreeId) -> Result<(), GitError> {
         let tip = self.repo.resolve(self.tip.as_str())?.tree;
         let (mut large, mut embedded) = (Vec::new(), Vec::new());
-        for (path, mode) in added(self.repo, &tip, tree)? {
+        let oid = |tree: &TreeId| git2::Oid::from_str(tree.as_str());
+        for difference in differences(self.repo, oid(&tip)?, oid(tree)?)? {
+            let Some(new) = difference.added() else { continue };
+            let path = difference.path;
             let shown = String::from_utf8_lossy(&path).into_owned();
-            if mode == git2::FileMode::Commit {
+            if new.is_submodule() {
                 if !self.is_submodule(tree, &shown)? {
                     embedded.push(shown);
                 }
@@ -521,16 +525,6 @@ impl<'a> Staging<'a> {
             let _ = fs::rename(self.index(), folder.join(format!("{CACHE}{commit}")));
         }
     }
-}
-
-/// The paths that `to` has and `from` has not, with their modes.
-fn added(repo: &Repo, from: &TreeId, to: &TreeId) -> Result<Vec<(Vec<u8>, git2::FileMode)>, GitError> {
-    let tree = |id: &TreeId| repo.raw().find_tree(git2::Oid::from_str(id.as_str())?);
-    let diff = repo.raw().diff_tree_to_tree(Some(&tree(from)?), Some(&tree(to)?), None)?;
-    let new = diff.deltas().filter(|delta| delta.status() == git2::Delta::Added);
-    Ok(new
-        .map(|delta| (delta.new_file().path_bytes().unwrap_or_default().to_vec(), delta.new_file().mode()))
-        .collect())
 }
 
 /// Copies an index with its time, by which Git tells what it has to compare by content.
