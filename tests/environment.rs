@@ -92,6 +92,32 @@ fn configuration_comes_from_where_git_takes_it() {
 }
 
 #[test]
+fn files_of_configuration_are_those_that_the_environment_names() {
+    let sandbox = Sandbox::new();
+    let root = sandbox.root();
+    std::fs::write(sandbox.home().join(".gitconfig"), "[heddle]\n\tttl = 100\n").expect("write");
+    let other = sandbox.home().join("other");
+    std::fs::write(&other, "[heddle]\n\tttl = 200\n").expect("write");
+    let other = other.to_str().expect("path");
+    let system = [("GIT_CONFIG_SYSTEM", other), ("GIT_CONFIG_NOSYSTEM", "false")];
+    for (variables, expected) in [
+        (&[][..], "100"),
+        (&[("GIT_CONFIG_GLOBAL", other)][..], "200"),
+        (&[("GIT_CONFIG_GLOBAL", "/dev/null")][..], ""),
+        (&[("GIT_CONFIG_GLOBAL", "")][..], ""),
+        (&[system[0], system[1], ("GIT_CONFIG_GLOBAL", "/dev/null")][..], "200"),
+        (&[system[0], ("GIT_CONFIG_NOSYSTEM", "1"), ("GIT_CONFIG_GLOBAL", "/dev/null")][..], ""),
+        (&system[..], "100"),
+    ] {
+        let mut git = sandbox.program("git", &root, &["config", "--get", "heddle.ttl"]);
+        let said = git.envs(variables.iter().copied()).output().expect("git").stdout;
+        assert_eq!(String::from_utf8_lossy(&said).trim(), expected, "{variables:?}");
+        let expected = if expected.is_empty() { 1800 } else { expected.parse().expect("number") };
+        assert_eq!(lease(&sandbox, &root, variables, &[]), expected, "{variables:?}");
+    }
+}
+
+#[test]
 fn a_repository_of_another_owner_needs_safe_directory_in_any_of_its_spellings() {
     let sandbox = Sandbox::new();
     let root = sandbox.root();

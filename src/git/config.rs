@@ -1,9 +1,10 @@
 //! Configuration as `git config` would answer.
 //!
 //! libgit2 reads the files, once; what Git takes from the environment besides (`git -c`, that
-//! is `GIT_CONFIG_PARAMETERS`, and `GIT_CONFIG_COUNT`) is laid over it here, in Git's order.
-//! Where a file says `includeIf.hasconfig`, which libgit2 does not know, where the environment
-//! includes files, or where it has the user's or the system's file elsewhere, one
+//! is `GIT_CONFIG_PARAMETERS`, and `GIT_CONFIG_COUNT`) is laid over it here, in Git's order,
+//! and files that the environment takes out (`GIT_CONFIG_NOSYSTEM`, or `GIT_CONFIG_SYSTEM` and
+//! `GIT_CONFIG_GLOBAL` set to nothing) are left out. Where those two name files, the environment
+//! includes files, or a file says `includeIf.hasconfig`, which libgit2 does not know, one
 //! `git config --list` decides for everything.
 
 use std::cell::OnceCell;
@@ -25,6 +26,8 @@ pub struct Config {
     program: Program,
     /// What the files say, and over it what the environment says: the last of a key wins.
     entries: Vec<(String, Value)>,
+    /// Whether the environment names files that libgit2 did not read.
+    elsewhere: bool,
     /// What Git itself says, where libgit2 could differ.
     listed: OnceCell<Option<Vec<(String, Value)>>>,
 }
@@ -36,14 +39,17 @@ impl Config {
     /// [`GitError::BadConfig`] for an environment that Git would refuse;
     /// [`GitError::Library`] for a file that cannot be parsed.
     pub(in crate::git) fn new(files: &git2::Config, program: Program) -> Result<Self, GitError> {
+        let variable = |name: &str| std::env::var(name).ok();
         let mut entries = Vec::new();
-        let no_system = std::env::var("GIT_CONFIG_NOSYSTEM").is_ok_and(|text| {
-            // What is no boolean Git refuses, wherever it is asked.
-            git2::Config::parse_bool(text.as_str()).unwrap_or(false)
-        });
+        let (system, global) = (Place::of_system(variable), Place::of_global(variable));
+        let left_out = |level| match level {
+            git2::ConfigLevel::System | git2::ConfigLevel::ProgramData => system != Place::Usual,
+            git2::ConfigLevel::XDG | git2::ConfigLevel::Global => global != Place::Usual,
+            _ => false,
+        };
         // One walk, since libgit2 copies all that it knows for every question.
         files.entries(None)?.for_each(|entry| {
-            if no_system && entry.level() == git2::ConfigLevel::System {
+            if left_out(entry.level()) {
                 return;
             }
             let text = if entry.has_value() {
@@ -54,8 +60,9 @@ impl Config {
             let key = canonical(&String::from_utf8_lossy(entry.name_bytes()));
             entries.push((key, Value { text, origin: origin(entry.level()).to_owned() }));
         })?;
-        entries.extend(overlay(|name| std::env::var(name).ok())?);
-        Ok(Self { program, entries, listed: OnceCell::new() })
+        entries.extend(overlay(variable)?);
+        let elsewhere = [system, global].contains(&Place::Elsewhere);
+        Ok(Self { program, entries, elsewhere, listed: OnceCell::new() })
     }
 
     /// The last value of `key`.
@@ -131,13 +138,11 @@ impl Config {
     }
 
     fn listed(&self) -> Result<Option<Vec<(String, Value)>>, GitError> {
-        let elsewhere = ["GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"];
-        let elsewhere = elsewhere.iter().any(|name| std::env::var_os(name).is_some());
         let conditional = |(key, value): &(String, Value)| {
             key.starts_with("includeif.hasconfig:")
                 || (value.origin == ENVIRONMENT && (key == "include.path" || key.starts_with("includeif.")))
         };
-        if !elsewhere && !self.entries.iter().any(conditional) {
+        if !self.elsewhere && !self.entries.iter().any(conditional) {
             return Ok(None);
         }
         let mut command = self.program.command(["config", "--list", "-z", "--show-origin"]);
@@ -162,6 +167,38 @@ impl Value {
             value: self.text.clone(),
             origin: self.origin.clone(),
             expected,
+        }
+    }
+}
+
+/// Where the environment has a file of configuration looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Where libgit2 looks, too.
+    Usual,
+    /// Nowhere.
+    Nowhere,
+    /// In a file that it names.
+    Elsewhere,
+}
+
+impl Place {
+    fn of_system(variable: impl Fn(&str) -> Option<String>) -> Self {
+        match variable("GIT_CONFIG_NOSYSTEM") {
+            Some(value) if git2::Config::parse_bool(value.as_str()).unwrap_or(true) => Self::Nowhere,
+            _ => Self::named_by(variable("GIT_CONFIG_SYSTEM")),
+        }
+    }
+
+    fn of_global(variable: impl Fn(&str) -> Option<String>) -> Self {
+        Self::named_by(variable("GIT_CONFIG_GLOBAL"))
+    }
+
+    fn named_by(value: Option<String>) -> Self {
+        match value.as_deref() {
+            None => Self::Usual,
+            Some("" | "/dev/null") => Self::Nowhere,
+            Some(_) => Self::Elsewhere,
         }
     }
 }
