@@ -33,6 +33,9 @@ pub fn changed(repo: &Repo, from: &TreeId, to: &TreeId) -> Result<Vec<Change>, G
     if differing.is_empty() {
         return Ok(Vec::new());
     }
+    // libgit2 looks for attributes in the index as well: it would read all of it, and fail where
+    // it is split or sparse. The files of the worktree tell text from binary.
+    repo.raw().set_index(&mut git2::Index::new()?)?;
     let mut options = git2::DiffOptions::new();
     options.disable_pathspec_match(true);
     for difference in differing {
