@@ -2,8 +2,11 @@
 
 use std::process::Command;
 
+use super::ident::{Identities, identities, is_text_to_git};
 use super::merge::oid;
 use super::program::Program;
+use super::repo::commit_id;
+use super::write_tree::may_write;
 use super::{GitError, Repo};
 use crate::names::{CommitId, TreeId};
 
@@ -32,7 +35,9 @@ fn is_trailer(line: &str) -> bool {
     line.split_once(": ").is_some_and(|(key, _)| token(key))
 }
 
-/// Commits `tree` on `parents`, by the user's git: it knows author, committer and key. Signed where `commit.gpgSign` says so, which `git commit-tree` does not look at.
+/// Commits `tree` on `parents`: author and committer are whom Git would name. Signed where
+/// `commit.gpgSign` says so, which `git commit-tree` does not look at. The user's git makes the
+/// commit where it has to sign, or where only it knows who commits.
 ///
 /// # Errors
 /// [`GitError::Program`] with what Git says, such as that `user.name` is missing.
@@ -42,15 +47,44 @@ pub fn commit(
     parents: &[&CommitId],
     message: &str,
 ) -> Result<CommitId, GitError> {
+    let signs = repo.config()?.bool("commit.gpgSign")?.unwrap_or(false);
+    if !signs && let Some(commit) = commit_here(repo, tree, parents, message)? {
+        return Ok(commit);
+    }
     // Our message is UTF-8, whatever `i18n.commitEncoding` says: Git would put that label on
     // it and not convert anything.
     let mut args = vec!["-c", "i18n.commitEncoding=UTF-8", "commit-tree", "-F", "-"];
     args.extend(parents.iter().flat_map(|parent| ["-p", parent.as_str()]));
-    if repo.config()?.bool("commit.gpgSign")?.unwrap_or(false) {
+    if signs {
         args.push("-S");
     }
     args.push(tree.as_str());
     commit_by(&mut repo.program().command(args), message.as_bytes())
+}
+
+/// The commit that `git commit-tree` would make without a signature; `None` where only Git can
+/// tell what it would be.
+fn commit_here(
+    repo: &Repo,
+    tree: &TreeId,
+    parents: &[&CommitId],
+    message: &str,
+) -> Result<Option<CommitId>, GitError> {
+    if !may_write(repo)? || !is_text_to_git(message) || message.is_empty() {
+        return Ok(None);
+    }
+    let Some(Identities { author, committer }) = identities(repo.config()?, |name| std::env::var_os(name))?
+    else {
+        return Ok(None);
+    };
+    let mut text = format!("tree {tree}\n");
+    for parent in parents {
+        text.push_str(&format!("parent {parent}\n"));
+    }
+    let end = if message.ends_with('\n') { "" } else { "\n" };
+    text.push_str(&format!("author {author}\ncommitter {committer}\n\n{message}{end}"));
+    let id = repo.raw().odb()?.write(git2::ObjectType::Commit, text.as_bytes())?;
+    Ok(Some(commit_id(id)))
 }
 
 /// Commits `tree` on `parent` as `original` was committed: its author, its author's date, its

@@ -15,6 +15,8 @@ pub mod graph;
 pub mod head;
 pub mod history;
 pub mod hooks;
+mod ident;
+mod index_file;
 pub mod land;
 pub mod merge;
 pub mod moving;
@@ -28,6 +30,7 @@ pub mod target;
 pub mod trailers;
 mod trees;
 pub mod worktree;
+mod write_tree;
 
 pub use error::GitError;
 pub use repo::Repo;

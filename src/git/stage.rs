@@ -26,8 +26,11 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use super::merge::oid;
 use super::program::Program;
+use super::repo::tree_id;
 use super::trees::differences;
+use super::write_tree::write_tree;
 use super::{GitError, Repo};
 use crate::names::{CommitId, TreeId};
 use crate::store::journal::FileIdentity;
@@ -149,6 +152,14 @@ fn files_with(folder: &Path, prefix: &str) -> Vec<PathBuf> {
     fs::read_dir(folder).into_iter().flatten().flatten().filter(fits).map(|entry| entry.path()).collect()
 }
 
+/// The command for what `pathspec` names from `cwd`, or for all.
+fn limited(mut command: Command, pathspec: &[OsString], cwd: &Path) -> Command {
+    if !pathspec.is_empty() {
+        command.arg("--").args(pathspec).current_dir(cwd);
+    }
+    command
+}
+
 impl<'a> Staging<'a> {
     /// Makes the private index, at `tip`. In a worktree whose index is to follow the capture
     /// it is made from that index and no other, so that nothing set in there is lost.
@@ -224,6 +235,16 @@ impl<'a> Staging<'a> {
         command
     }
 
+    /// As [`Self::git`], for a command that writes the private index. It is spared the hash of
+    /// that, an eighth of its time, where the index does not become the worktree's own. A split
+    /// one would lose what its other half holds, which Git finds by its hash.
+    fn git_on_index<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
+        let spared = ["-c", "core.splitIndex=false", "-c", "index.skipHash=true"];
+        let spared = if self.copied.is_none() { &spared[..] } else { &[] };
+        let args: Vec<OsString> = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
+        self.git(spared.iter().map(OsString::from).chain(args))
+    }
+
     /// The Git directory that hooks see: HEAD at the tip, the rest shared.
     fn lay_out(&self) -> Result<(), GitError> {
         let write = |name: &str, text: &[u8]| {
@@ -272,14 +293,14 @@ impl<'a> Staging<'a> {
     /// Moves the copied index to the tip, keeping what it knows of the files; false if it
     /// cannot be used.
     fn move_to_tip(&self) -> Result<bool, GitError> {
-        let mut command = self.git(["read-tree", "-i", "-m", self.tip.as_str()]);
+        let mut command = self.git_on_index(["read-tree", "-i", "-m", self.tip.as_str()]);
         Ok(Program::output(&mut command, None)?.status.success())
     }
 
     /// Makes the private index anew from the tip.
     fn rebuild(&self) -> Result<(), GitError> {
         let _ = fs::remove_file(self.index());
-        Program::run(&mut self.git(["read-tree", self.tip.as_str()]), None).map(drop)
+        Program::run(&mut self.git_on_index(["read-tree", self.tip.as_str()]), None).map(drop)
     }
 
     /// Stages the whole worktree, or what `pathspec` names: those paths as they are in the
@@ -341,16 +362,7 @@ impl<'a> Staging<'a> {
     }
 
     fn add(&self, pathspec: &[OsString], cwd: &Path) -> Command {
-        self.git_on(&["-c", "advice.addEmbeddedRepo=false", "add", "-A"], pathspec, cwd)
-    }
-
-    /// A git command on the private index, for what `pathspec` names from `cwd`, or all.
-    fn git_on(&self, args: &[&str], pathspec: &[OsString], cwd: &Path) -> Command {
-        let mut command = self.git(args);
-        if !pathspec.is_empty() {
-            command.arg("--").args(pathspec).current_dir(cwd);
-        }
-        command
+        limited(self.git_on_index(["-c", "advice.addEmbeddedRepo=false", "add", "-A"]), pathspec, cwd)
     }
 
     /// What staging left out. Git stages nothing outside of a sparse checkout: of a new file
@@ -362,7 +374,7 @@ impl<'a> Staging<'a> {
             return Ok(left);
         }
         let args = ["ls-files", "-z", "--full-name", "--others", "--modified", "--exclude-standard"];
-        let output = Program::run(&mut self.git_on(&args, pathspec, cwd), None)?;
+        let output = Program::run(&mut limited(self.git(args), pathspec, cwd), None)?;
         let there = |path: &&[u8]| fs::symlink_metadata(self.worktree.join(OsStr::from_bytes(path))).is_ok();
         let paths: Vec<&[u8]> =
             output.split(|byte| *byte == 0).filter(|path| !path.is_empty()).filter(there).collect();
@@ -432,15 +444,23 @@ impl<'a> Staging<'a> {
     /// [`GitError::TooLarge`] and [`GitError::EmbeddedRepository`] naming the files;
     /// [`GitError::Program`].
     pub fn write_tree(&mut self) -> Result<TreeId, GitError> {
+        let tip = self.repo.raw().find_commit(oid(&self.tip)?)?.tree_id();
+        let tree = match write_tree(self.repo, &self.index(), tip)? {
+            Some(tree) => tree_id(tree),
+            None => self.write_tree_by_git()?,
+        };
+        self.refuse_new(&tree)?;
+        Ok(tree)
+    }
+
+    fn write_tree_by_git(&self) -> Result<TreeId, GitError> {
         let output = Program::run(&mut self.git(["write-tree"]), None)?;
         let id = String::from_utf8_lossy(&output).trim().to_owned();
-        let tree = TreeId::parse(&id).map_err(|_| GitError::Program {
+        TreeId::parse(&id).map_err(|_| GitError::Program {
             command: "write-tree".to_owned(),
             status: "exit status: 0".to_owned(),
             stderr: format!("it printed no tree: {id}"),
-        })?;
-        self.refuse_new(&tree)?;
-        Ok(tree)
+        })
     }
 
     /// Runs the user's `pre-commit` hook; whether there is one, and so whether the index may
