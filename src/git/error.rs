@@ -23,7 +23,7 @@ pub enum GitError {
         reason: String,
     },
     /// The command needs a worktree and the repository has none.
-    #[error("this operation must be run in a work tree, and {path:?} has none here")]
+    #[error("this operation must be run in a work tree, and {path:?} is a bare repository, or used as one")]
     Bare {
         /// The Git directory.
         path: PathBuf,
