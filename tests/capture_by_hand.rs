@@ -192,14 +192,26 @@ fn objects_of_a_shared_repository_are_git_s() {
 
 #[test]
 fn objects_go_where_git_s_own_go() {
-    for name in ["GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES"] {
+    let (into, also) = ("GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES");
+    for elsewhere_is in [into, also] {
         let ground = Ground::new();
+        let objects = ground.sandbox.root().join(".git/objects");
         let elsewhere = ground.sandbox.home().join("elsewhere");
         fs::create_dir(&elsewhere).expect("folder");
-        ground.put("a/b/one", name);
-        let (document, log) = ground.capture_with(&[(name, elsewhere.to_str().expect("path"))], &[]);
+        ground.put("a/b/one", elsewhere_is);
+        let place = elsewhere.to_str().expect("path");
+        let environment = match elsewhere_is == into {
+            true => vec![(into, place), (also, objects.to_str().expect("path"))],
+            false => vec![(also, place)],
+        };
+        let (document, log) = ground.capture_with(&environment, &[]);
         assert!(!started(&log, "write-tree"), "{log:?}");
-        ground.assert_like_git(&document, name);
+        let commit = text(&document, "commit");
+        let file = Path::new(&commit[..2]).join(&commit[2..]);
+        assert_eq!(elsewhere.join(&file).exists(), elsewhere_is == into);
+        assert_eq!(objects.join(&file).exists(), elsewhere_is == also);
+        fs::write(objects.join("info/alternates"), format!("{place}\n")).expect("write");
+        ground.assert_like_git(&document, elsewhere_is);
     }
 }
 
