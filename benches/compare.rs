@@ -192,6 +192,10 @@ fn main() {
     if std::env::args().any(|arg| arg == "verify") {
         return verify();
     }
+    if std::env::args().any(|arg| arg == "paths") {
+        paths(false);
+        return paths(true);
+    }
     let small = repository(1);
     let path = small.path();
 
@@ -232,7 +236,7 @@ fn main() {
         ours as f64 / theirs as f64
     );
 
-    let id = reserve(path, "beat");
+    let id = reserve(path, "beat", &[]);
     Row {
         work: "`heartbeat`",
         against: "`git rev-parse HEAD`",
@@ -254,7 +258,7 @@ fn main() {
             |round| timed(path, HEDDLE, &["agent", "run", "--thread", &format!("a{round}"), "--", "true"]),
             |round| {
                 let started = Instant::now();
-                let id = reserve(path, &format!("b{round}"));
+                let id = reserve(path, &format!("b{round}"), &[]);
                 timed(path, HEDDLE, &["agent", "release", "--session", &id]);
                 started.elapsed()
             },
@@ -321,7 +325,7 @@ fn main() {
         (100_000, 0.8, pairs().min(8), "`capture`, one changed file, 100,000 files"),
     ] {
         let (ours, theirs) = (repository(files), repository(files));
-        let id = reserve(ours.path(), "work");
+        let id = reserve(ours.path(), "work", &[]);
         Row {
             work,
             against: "`git add -A && git commit -q`",
@@ -341,8 +345,50 @@ fn main() {
         }
         .print();
     }
+    for bound in [false, true] {
+        paths(bound);
+    }
     hooks();
     verify();
+}
+
+/// What a capture of one path costs among 100,000 files, where the worktree's HEAD and index
+/// stay as they are or follow.
+fn paths(bound: bool) {
+    let (ours, theirs) = (repository(100_000), repository(100_000));
+    let (id, folder) = if bound {
+        let path = ours.path().with_extension("worktree");
+        let worktree = format!("--worktree={}", path.display());
+        (reserve(ours.path(), "work", &[&worktree]), path)
+    } else {
+        (reserve(ours.path(), "work", &[]), ours.path().to_owned())
+    };
+    Row {
+        work: if bound {
+            "`capture -- PATH` in a bound worktree, one of 100,000 files"
+        } else {
+            "`capture -- PATH`, one of 100,000 files"
+        },
+        against: "`git add -A && git commit -q`",
+        promised: 0.05,
+        pairs: measure(
+            |round| {
+                fs::write(folder.join("d500/f50000"), format!("change {round}\n")).expect("write");
+                let args = ["agent", "capture", "--session", &id, "-m", "x", "--", "d500/f50000"];
+                timed(&folder, HEDDLE, &args)
+            },
+            |round| {
+                fs::write(theirs.path().join("d500/f50000"), format!("change {round}\n")).expect("write");
+                let staged = timed(theirs.path(), "git", &["add", "-A"]);
+                staged + timed(theirs.path(), "git", &["commit", "-q", "-m", "x"])
+            },
+            pairs().min(15),
+        ),
+    }
+    .print();
+    if bound {
+        fs::remove_dir_all(folder).expect("worktree");
+    }
 }
 
 /// What CI does with a thousand threads of ten commits, all packed as a fetch leaves them.

@@ -220,7 +220,7 @@ fn among(packed: bool) -> Vec<Curve> {
             )
         });
         let beat = |folder: &Path, id: &str| timed(folder, HEDDLE, &["agent", "heartbeat", "--session", id]);
-        let (ours, theirs) = (reserve(full.path(), "beat"), reserve(none.path(), "beat"));
+        let (ours, theirs) = (reserve(full.path(), "beat", &[]), reserve(none.path(), "beat", &[]));
         beats.measure(size, |_| {
             (
                 beat(full.path(), &ours),
@@ -229,7 +229,7 @@ fn among(packed: bool) -> Vec<Curve> {
             )
         });
         let release = |folder: &Path, round: usize| {
-            let id = reserve(folder, &format!("release{round}"));
+            let id = reserve(folder, &format!("release{round}"), &[]);
             timed(folder, HEDDLE, &["agent", "release", "--session", &id])
         };
         releases.measure(size, |round| {
@@ -364,7 +364,7 @@ fn captures() -> Curve {
     };
     for size in sizes(100_000).into_iter().skip(2) {
         let (ours, theirs) = (repository(size), repository(size));
-        let id = reserve(ours.path(), "work");
+        let id = reserve(ours.path(), "work", &[]);
         let change = |folder: &Path, round: usize| {
             fs::write(folder.join("d000/f0"), format!("change {round}\n")).expect("write");
         };
@@ -393,7 +393,7 @@ fn ready() -> Curve {
     };
     for size in sizes(1_000).into_iter().skip(1) {
         let many = threads(size);
-        let id = reserve(many.path(), "mine");
+        let id = reserve(many.path(), "mine", &[]);
         fs::write(many.path().join("d000/f0"), "mine\n").expect("write");
         timed(many.path(), HEDDLE, &["agent", "capture", "--session", &id, "-m", "x"]);
         curve.measure(size, |_| {

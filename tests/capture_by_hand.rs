@@ -66,6 +66,13 @@ impl Ground {
         self.capture_with(&[], args)
     }
 
+    /// The indexes that captures left.
+    fn cached(&self) -> Vec<String> {
+        let folder = fs::read_dir(self.sandbox.root().join(".git")).expect("folder").flatten();
+        let names = folder.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        names.filter(|name| name.starts_with("heddle-index-")).collect()
+    }
+
     /// The tree that plain git makes of the whole worktree.
     fn tree_by_git(&self) -> String {
         self.sandbox.git(&["add", "-A"]);
@@ -265,4 +272,60 @@ fn a_great_many_folders_are_left_to_git_which_remembers_them() {
     let (document, log) = ground.capture(&[]);
     assert!(!started(&log, "write-tree"), "{log:?}");
     ground.assert_like_git(&document, "one of many");
+}
+
+#[test]
+fn some_paths_are_captured_without_the_whole_index() {
+    let ground = Ground::new();
+    ground.put("a/b/one", "1");
+    ground.put("d/one", "1");
+    ground.put("first", "not captured");
+    let (document, _) = ground.capture(&["--", "a/b", "d/one"]);
+    assert_eq!(document["changed_paths"], serde_json::json!(["a/b/one", "d/one"]));
+    ground.put("a/b/one", "2");
+    ground.put("a-b/new", "2");
+    fs::remove_file(ground.sandbox.root().join("a/c/one")).expect("remove");
+    let (document, log) = ground.capture(&["--", "a", "./a-b"]);
+    assert_eq!(document["changed_paths"], serde_json::json!(["a-b/new", "a/b/one", "a/c/one"]));
+    // The whole index would have to be moved to the tip first.
+    assert_eq!(log.len(), 1, "{log:?}");
+    assert!(started(&log, "add"), "{log:?}");
+    // What has to see or to understand the whole index does.
+    for (key, value) in
+        [("core.sparseCheckout", "true"), ("core.splitIndex", "true"), ("core.ignoreCase", "true")]
+    {
+        ground.sandbox.git(&["config", key, value]);
+        ground.put("d/one", key);
+        let (document, _) = ground.capture(&["--", "d"]);
+        assert_eq!(document["changed_paths"], serde_json::json!(["d/one"]), "{key}");
+        assert_eq!(ground.cached(), [format!("heddle-index-{}", text(&document, "commit"))], "{key}");
+        ground.sandbox.git(&["config", "--unset", key]);
+    }
+    ground.put("d/one", "pattern");
+    assert!(started(&ground.capture(&["--", "d/*"]).1, "add"));
+    let hook = ground.sandbox.root().join(".git/hooks/pre-commit");
+    fs::create_dir_all(hook.parent().expect("folder")).expect("hooks");
+    fs::write(&hook, "#!/bin/sh\ntest \"$(git diff --cached --name-only)\" = d/one\n").expect("hook");
+    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).expect("mode");
+    ground.put("d/one", "seen by a hook");
+    let (document, _) = ground.capture(&["--", "d/one"]);
+    assert_eq!(document["changed_paths"], serde_json::json!(["d/one"]));
+}
+
+#[test]
+fn what_is_known_of_the_files_outlives_a_capture_of_some_paths() {
+    let ground = Ground::new();
+    ground.put("a/top", "1");
+    ground.capture(&[]);
+    for content in ["2", "3"] {
+        ground.put("a/b/one", content);
+        ground.capture(&["--", "a/b/one"]);
+    }
+    assert_eq!(ground.cached(), ["heddle-index-behind"]);
+    ground.put("d/one", "4");
+    let (document, log) = ground.capture(&[]);
+    assert_eq!(document["changed_paths"], serde_json::json!(["d/one"]));
+    assert!(started(&log, "read-tree"), "{log:?}");
+    assert_eq!(ground.cached(), [format!("heddle-index-{}", text(&document, "commit"))]);
+    ground.assert_like_git(&document, "after paths");
 }

@@ -70,11 +70,9 @@ pub(crate) fn repository(files: usize) -> tempfile::TempDir {
 }
 
 /// Reserves a thread; the session.
-pub(crate) fn reserve(folder: &Path, thread: &str) -> String {
-    let output = command(folder, HEDDLE, &["agent", "reserve", "--thread", thread])
-        .stdout(Stdio::piped())
-        .output()
-        .expect("reserve");
+pub(crate) fn reserve(folder: &Path, thread: &str, more: &[&str]) -> String {
+    let args = [&["agent", "reserve", "--thread", thread], more].concat();
+    let output = command(folder, HEDDLE, &args).stdout(Stdio::piped()).output().expect("reserve");
     let document: serde_json::Value = serde_json::from_slice(&output.stdout).expect("json");
     document["session_id"].as_str().expect("session_id").to_owned()
 }
@@ -143,7 +141,7 @@ pub(crate) fn threads(count: usize) -> tempfile::TempDir {
 /// Gives each of the threads `t0`, `t1`… an owner that lives; the session of one that was
 /// really reserved.
 pub(crate) fn own(folder: &Path, count: usize) -> String {
-    let id = reserve(folder, "template");
+    let id = reserve(folder, "template", &[]);
     let agents = folder.join(".git/heddle/agents");
     let record = fs::read_to_string(agents.join(format!("{id}.json"))).expect("record");
     let thread_record = fs::read_to_string(folder.join(".git/heddle/threads/template.json")).expect("record");

@@ -6,11 +6,14 @@
 //! version, one that is split or sparse, unmerged or only intended entries are refused, and
 //! git does the work.
 
+use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::{self, Read};
+use std::path::Path;
 
 /// How an entry begins: times, device, inode, mode, owner, size, id, flags.
 const FIXED: usize = 62;
-/// Where the id begins in it.
+/// The part of it that tells of the file: everything before the id.
 const STAT: usize = 40;
 const ID: usize = 20;
 /// The flag of an entry that has a second word of flags.
@@ -22,6 +25,8 @@ const NAME_LENGTH: u16 = 0x0fff;
 /// An entry of an index, but for its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Entry {
+    /// What Git knows of the file, as it lies there.
+    pub(super) stat: [u8; STAT],
     pub(super) mode: u32,
     pub(super) id: git2::Oid,
     flags: u16,
@@ -29,10 +34,47 @@ pub(super) struct Entry {
 }
 
 impl Entry {
+    /// The entry of a file that is not known, with this content.
+    pub(super) fn unknown(mode: u32, id: git2::Oid) -> Self {
+        let mut stat = [0; STAT];
+        stat[24..28].copy_from_slice(&mode.to_be_bytes());
+        Self { stat, mode, id, flags: 0, more_flags: 0 }
+    }
+
+    /// Whether both name the same content.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        (self.mode, self.id) == (other.mode, other.id)
+    }
+
     /// Whether it is what a commit could hold: merged, and added for real.
     fn is_plain(&self) -> bool {
         self.flags & STAGE == 0 && self.more_flags & INTENT_TO_ADD == 0
     }
+}
+
+/// The file of an index with these entries, which is not hashed: Git does not look at the hash.
+pub(super) fn index_of(entries: &BTreeMap<Vec<u8>, Entry>) -> Vec<u8> {
+    let extended = entries.values().any(|entry| entry.more_flags != 0);
+    let mut file = b"DIRC".to_vec();
+    file.extend_from_slice(&if extended { 3u32 } else { 2 }.to_be_bytes());
+    file.extend_from_slice(&u32::try_from(entries.len()).unwrap_or(u32::MAX).to_be_bytes());
+    for (name, entry) in entries {
+        let start = file.len();
+        file.extend_from_slice(&entry.stat);
+        file.extend_from_slice(entry.id.as_bytes());
+        let length = u16::try_from(name.len()).unwrap_or(NAME_LENGTH).min(NAME_LENGTH);
+        let more = if entry.more_flags == 0 { 0 } else { EXTENDED };
+        let flags = entry.flags & !(NAME_LENGTH | EXTENDED) | length | more;
+        file.extend_from_slice(&flags.to_be_bytes());
+        if more != 0 {
+            file.extend_from_slice(&entry.more_flags.to_be_bytes());
+        }
+        file.extend_from_slice(name);
+        let length = (file.len() - start + 8) & !7;
+        file.resize(start + length, 0);
+    }
+    file.resize(file.len() + ID, 0);
+    file
 }
 
 /// The entries of an index, in order, from any reader.
@@ -82,9 +124,11 @@ impl<R: Read> Entries<R> {
         self.left -= 1;
         self.need(FIXED + 2)?;
         let fixed = &self.buffer[self.start..self.start + FIXED];
+        let mut stat = [0; STAT];
+        stat.copy_from_slice(&fixed[..STAT]);
         let id = git2::Oid::from_bytes(&fixed[STAT..STAT + ID]).map_err(io::Error::other)?;
         let flags = u16::from_be_bytes([fixed[60], fixed[61]]);
-        let mode = u32::from_be_bytes([fixed[24], fixed[25], fixed[26], fixed[27]]);
+        let mode = u32::from_be_bytes([stat[24], stat[25], stat[26], stat[27]]);
         let mut at = FIXED;
         let more_flags = if flags & EXTENDED == 0 {
             0
@@ -92,7 +136,7 @@ impl<R: Read> Entries<R> {
             at += 2;
             u16::from_be_bytes([self.buffer[self.start + FIXED], self.buffer[self.start + FIXED + 1]])
         };
-        let entry = Entry { mode, id, flags, more_flags };
+        let entry = Entry { stat, mode, id, flags, more_flags };
         if !entry.is_plain() || mode & 0o170_000 == 0o040_000 {
             return Err(strange("entries of an unmerged or sparse index"));
         }
@@ -180,6 +224,16 @@ impl<R: Read> Entries<R> {
         }
         Ok(true)
     }
+}
+
+/// Whether the index at `path` is understood here, so that nothing in it is unmerged.
+pub(super) fn is_understood(path: &Path) -> bool {
+    let look = || -> io::Result<bool> {
+        let Some(mut entries) = Entries::new(File::open(path)?)? else { return Ok(false) };
+        while entries.step()?.is_some() {}
+        Ok(true)
+    };
+    look().unwrap_or(false)
 }
 
 /// An index that is not understood here.

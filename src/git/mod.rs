@@ -20,6 +20,7 @@ mod index_file;
 pub mod land;
 pub mod merge;
 pub mod moving;
+pub mod only;
 pub mod program;
 pub mod rebase;
 pub mod refs;
@@ -29,6 +30,7 @@ pub mod stage;
 pub mod target;
 pub mod trailers;
 mod trees;
+mod unstaged;
 pub mod worktree;
 mod write_tree;
 

@@ -16,6 +16,9 @@
 //! is that very commit, it need not be moved. It is no root for garbage collection; where its
 //! objects are gone, the index is rebuilt.
 //!
+//! A capture of some paths works on an index of those alone (`only`) and leaves the cache as it
+//! is, but for its name: it stands at no tip any more.
+//!
 //! A process that dies leaves its scratch folder. It is locked while its process lives, so
 //! the next capture in this worktree knows which to remove.
 
@@ -26,7 +29,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use super::index_file::is_understood;
 use super::merge::oid;
+use super::only::Only;
 use super::program::Program;
 use super::repo::tree_id;
 use super::trees::differences;
@@ -37,6 +42,8 @@ use crate::store::journal::FileIdentity;
 
 const PREFIX: &str = "heddle-scratch-";
 const CACHE: &str = "heddle-index-";
+/// The cached index after a capture of some paths: older than the tip.
+const BEHIND: &str = "heddle-index-behind";
 
 /// The private index is a cache and need not survive a power cut; what is staged must.
 const SYNC_OBJECTS: [&str; 2] = ["-c", "core.fsync=objects"];
@@ -51,7 +58,7 @@ pub struct Limits {
 /// A capture in the making.
 pub struct Staging<'a> {
     pub(super) repo: &'a Repo,
-    worktree: PathBuf,
+    pub(super) worktree: PathBuf,
     pub(super) scratch: tempfile::TempDir,
     _alive: File,
     tip: CommitId,
@@ -59,22 +66,8 @@ pub struct Staging<'a> {
     /// The worktree's own index as it was when the private one was made; `None` if that was
     /// not made from it.
     pub(super) copied: Option<Stamp>,
-}
-
-/// What is not staged in a sparse checkout although it is in the worktree.
-#[derive(Debug, Default)]
-struct Left {
-    /// The paths outside of it.
-    outside: Vec<String>,
-    /// Whether there are others.
-    inside: bool,
-}
-
-impl Left {
-    /// Whether it is all that staging can have failed for.
-    fn explains_failure(&self) -> bool {
-        !self.outside.is_empty() && !self.inside
-    }
+    /// Where the private index holds only what lies at some paths: that, as it was at the tip.
+    pub(super) only: Option<Only>,
 }
 
 /// Which file with which content: what Git, too, tells a changed index by.
@@ -120,7 +113,6 @@ pub fn state_fault(repo: &Repo) -> Result<Option<String>, GitError> {
     }
     // Conflicts that no operation explains (`git stash pop`) are in an index that was
     // written after the last capture kept its own.
-    let written = |path: &Path| fs::metadata(path).and_then(|meta| meta.modified()).ok();
     let captured = files_with(repo.git_dir(), CACHE).iter().filter_map(|path| written(path)).max();
     let own = repo.git_dir().join("index");
     let same = || files_with(repo.git_dir(), CACHE).iter().any(|path| Stamp::of(path) == Stamp::of(&own));
@@ -153,7 +145,7 @@ fn files_with(folder: &Path, prefix: &str) -> Vec<PathBuf> {
 }
 
 /// The command for what `pathspec` names from `cwd`, or for all.
-fn limited(mut command: Command, pathspec: &[OsString], cwd: &Path) -> Command {
+pub(super) fn limited(mut command: Command, pathspec: &[OsString], cwd: &Path) -> Command {
     if !pathspec.is_empty() {
         command.arg("--").args(pathspec).current_dir(cwd);
     }
@@ -168,18 +160,29 @@ impl<'a> Staging<'a> {
     /// [`GitError::Bare`]; [`GitError::Io`]; [`GitError::Program`].
     pub fn begin(repo: &'a Repo, tip: &CommitId, follows: bool) -> Result<Self, GitError> {
         let mut staging = Self::make(repo, tip)?;
-        let (own, cached) = (repo.git_dir().join("index"), repo.git_dir().join(format!("{CACHE}{tip}")));
+        let (source, at_tip) = staging.source(follows);
+        if !(staging.copy(&source)? && (at_tip || staging.move_to_tip()?)) {
+            staging.rebuild()?;
+        }
+        Ok(staging)
+    }
+
+    /// The index to make the private one from, and whether it stands at the tip.
+    pub(super) fn source(&mut self, follows: bool) -> (PathBuf, bool) {
+        let folder = self.repo.git_dir();
+        let (own, behind) = (folder.join("index"), folder.join(BEHIND));
+        let cached = folder.join(format!("{CACHE}{}", self.tip));
         if follows {
             // Stamped before it is copied: what changes meanwhile is then seen as changed.
-            staging.copied = Stamp::of(&own);
+            self.copied = Stamp::of(&own);
+            // What followed the last capture is the cached index itself, under two names.
+            return if self.copied == Stamp::of(&cached) { (cached, true) } else { (own, false) };
         }
-        // What followed the last capture is the cached index itself, under two names.
-        let at_tip = !follows || staging.copied == Stamp::of(&cached);
-        if (at_tip && staging.copy(&cached)?) || (staging.copy(&own)? && staging.move_to_tip()?) {
-            return Ok(staging);
+        if is_filled(&cached) {
+            return (cached, true);
         }
-        staging.rebuild()?;
-        Ok(staging)
+        let newer = written(&own) <= written(&behind) && is_filled(&behind);
+        (if newer { behind } else { own }, false)
     }
 
     /// Makes the private index from the worktree's own as it is: with what a merge of another
@@ -196,7 +199,7 @@ impl<'a> Staging<'a> {
     }
 
     /// The scratch folder, without an index.
-    fn make(repo: &'a Repo, tip: &CommitId) -> Result<Self, GitError> {
+    pub(super) fn make(repo: &'a Repo, tip: &CommitId) -> Result<Self, GitError> {
         let Some(worktree) = repo.worktree() else {
             return Err(GitError::Bare { path: repo.git_dir().to_owned() });
         };
@@ -216,6 +219,7 @@ impl<'a> Staging<'a> {
             tip: tip.clone(),
             limits: Limits { max_new_file_size: 0 },
             copied: None,
+            only: None,
         };
         staging.lay_out()?;
         Ok(staging)
@@ -277,7 +281,7 @@ impl<'a> Staging<'a> {
     }
 
     pub(super) fn copy_to(&self, source: &Path, to: &Path) -> Result<bool, GitError> {
-        if !fs::metadata(source).is_ok_and(|meta| meta.is_file() && meta.len() > 0) {
+        if !is_filled(source) {
             return Ok(false);
         }
         copy_with_time(source, to)?;
@@ -321,6 +325,7 @@ impl<'a> Staging<'a> {
         let whole = pathspec.is_empty();
         if !(output.status.success() || whole && left.explains_failure()) {
             // An index whose objects were collected is a cache that went stale.
+            self.only = None;
             self.rebuild()?;
             let mut again = self.add(pathspec, cwd);
             let said_first = std::mem::take(&mut output.stderr);
@@ -343,56 +348,8 @@ impl<'a> Staging<'a> {
         Ok(warnings)
     }
 
-    /// Says which submodules have changes of their own: only their commit is captured here.
-    fn dirty_submodules(&self) -> Result<Option<String>, GitError> {
-        if !self.worktree.join(".gitmodules").exists() {
-            return Ok(None);
-        }
-        let mut command = self.git(["diff-files", "-z", "--ignore-submodules=none"]);
-        let output = Program::run(&mut command, None)?;
-        let mut fields = output.split(|byte| *byte == 0);
-        let mut dirty = Vec::new();
-        while let (Some(entry), Some(path)) = (fields.next(), fields.next()) {
-            if entry.starts_with(b":160000") {
-                dirty.push(String::from_utf8_lossy(path));
-            }
-        }
-        let sentence = format!("submodules have changes that are not captured: {}", dirty.join(", "));
-        Ok((!dirty.is_empty()).then_some(sentence))
-    }
-
     fn add(&self, pathspec: &[OsString], cwd: &Path) -> Command {
         limited(self.git_on_index(["-c", "advice.addEmbeddedRepo=false", "add", "-A"]), pathspec, cwd)
-    }
-
-    /// What staging left out. Git stages nothing outside of a sparse checkout: of a new file
-    /// there it complains when all else is staged, of a changed one it says nothing.
-    fn left(&self, pathspec: &[OsString], cwd: &Path) -> Result<Left, GitError> {
-        let mut left = Left::default();
-        let rules = self.repo.git_dir().join("info/sparse-checkout");
-        if !rules.is_file() || self.repo.config()?.bool("core.sparseCheckout")? != Some(true) {
-            return Ok(left);
-        }
-        let args = ["ls-files", "-z", "--full-name", "--others", "--modified", "--exclude-standard"];
-        let output = Program::run(&mut limited(self.git(args), pathspec, cwd), None)?;
-        let there = |path: &&[u8]| fs::symlink_metadata(self.worktree.join(OsStr::from_bytes(path))).is_ok();
-        let paths: Vec<&[u8]> =
-            output.split(|byte| *byte == 0).filter(|path| !path.is_empty()).filter(there).collect();
-        if paths.is_empty() {
-            return Ok(left);
-        }
-        let mut rules = self.git(["sparse-checkout", "check-rules", "-z"]);
-        let inside = Program::run(&mut rules, Some(&[paths.join(&0), vec![0]].concat()))?;
-        let inside: Vec<&[u8]> = inside.split(|byte| *byte == 0).collect();
-        for path in paths {
-            if inside.contains(&path) {
-                left.inside = true;
-            } else {
-                left.outside.push(String::from_utf8_lossy(path).into_owned());
-            }
-        }
-        left.outside.dedup();
-        Ok(left)
     }
 
     /// Refuses what should not come in by accident.
@@ -445,9 +402,12 @@ impl<'a> Staging<'a> {
     /// [`GitError::Program`].
     pub fn write_tree(&mut self) -> Result<TreeId, GitError> {
         let tip = self.repo.raw().find_commit(oid(&self.tip)?)?.tree_id();
-        let tree = match write_tree(self.repo, &self.index(), tip)? {
-            Some(tree) => tree_id(tree),
-            None => self.write_tree_by_git()?,
+        let tree = match &self.only {
+            Some(only) => tree_id(only.write_tree(self.repo, &self.index(), tip)?),
+            None => match write_tree(self.repo, &self.index(), tip)? {
+                Some(tree) => tree_id(tree),
+                None => self.write_tree_by_git()?,
+            },
         };
         self.refuse_new(&tree)?;
         Ok(tree)
@@ -506,7 +466,7 @@ impl<'a> Staging<'a> {
     }
 
     /// Whether the user has such a hook: a file where Git looks, or one from configuration.
-    fn has_hook(&self, name: &str) -> Result<bool, GitError> {
+    pub(super) fn has_hook(&self, name: &str) -> Result<bool, GitError> {
         let config = self.repo.config()?;
         let folder = match config.get("core.hooksPath")? {
             None => self.repo.common_dir().join("hooks"),
@@ -537,6 +497,9 @@ impl<'a> Staging<'a> {
     /// wrong is ignored.
     pub fn keep_index(&self, commit: &CommitId) {
         let folder = self.repo.git_dir();
+        if self.only.is_some() {
+            return keep_behind(folder);
+        }
         for old in files_with(folder, CACHE) {
             let _ = fs::remove_file(old);
         }
@@ -555,8 +518,40 @@ pub(super) fn copy_with_time(source: &Path, to: &Path) -> Result<(), GitError> {
     file.set_modified(modified).map_err(io_error("write", to))
 }
 
+/// Keeps what the cached index or, if that is newer, the worktree's own knows of the files, as
+/// that of no commit.
+fn keep_behind(folder: &Path) {
+    let (own, behind) = (folder.join("index"), folder.join(BEHIND));
+    let newest = files_with(folder, CACHE).into_iter().max_by_key(|path| written(path));
+    match newest {
+        Some(newest) if written(&own) <= written(&newest) => {
+            let _ = fs::rename(newest, &behind);
+        }
+        _ => {
+            let _ = fs::remove_file(&behind);
+            let _ = fs::hard_link(own, &behind);
+            // It may have got conflicts since this capture looked for them, and is not looked
+            // through again while it has this second name.
+            if !is_understood(&behind) {
+                let _ = fs::remove_file(&behind);
+            }
+        }
+    }
+    for old in files_with(folder, CACHE).into_iter().filter(|path| *path != behind) {
+        let _ = fs::remove_file(old);
+    }
+}
+
+fn written(path: &Path) -> Option<std::time::SystemTime> {
+    fs::metadata(path).and_then(|meta| meta.modified()).ok()
+}
+
+fn is_filled(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() > 0)
+}
+
 /// The shared halves of split indexes beside `index`.
-fn shared_halves(index: &Path) -> Vec<PathBuf> {
+pub(super) fn shared_halves(index: &Path) -> Vec<PathBuf> {
     index.parent().map(|folder| files_with(folder, "sharedindex.")).unwrap_or_default()
 }
 

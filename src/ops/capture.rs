@@ -16,6 +16,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::git::diff::{Change, changed};
 use crate::git::moving::Checkout;
+use crate::git::only::Paths;
 use crate::git::repo::{Head, Resolved};
 use crate::git::stage::{Limits, Staging, state_fault, unmerged_fault};
 use crate::git::{GitError, Repo};
@@ -235,7 +236,7 @@ fn make(
     let id = &acting.session.session_id;
     let mut staging = match &ground.merging {
         Some(_) => Staging::begin_merged(repo, &ground.parent.commit)?,
-        None => Staging::begin(repo, &ground.parent.commit, ground.follows)?,
+        None => begin_staging(repo, ground, request)?,
     };
     // What is new to a merge is not new to the repository.
     let max_new_file_size = if ground.merging.is_some() { 0 } else { context.settings.max_new_file_size };
@@ -309,6 +310,18 @@ fn make(
     }
     result.warnings = warnings;
     Ok(result)
+}
+
+/// The private index: of what the request names, if that is enough, else of everything.
+fn begin_staging<'a>(repo: &'a Repo, ground: &Ground, request: &Request) -> Result<Staging<'a>, GitError> {
+    let (tip, follows) = (&ground.parent.commit, ground.follows);
+    if !request.pathspec.is_empty() {
+        let paths = Paths { pathspec: &request.pathspec, cwd: &request.cwd, hooks: !request.no_verify };
+        if let Some(staging) = Staging::begin_only(repo, tip, follows, &paths)? {
+            return Ok(staging);
+        }
+    }
+    Staging::begin(repo, tip, follows)
 }
 
 /// A tip that moved between staging and the lock.

@@ -1,0 +1,325 @@
+//! Staging some paths without an index of the whole tree.
+//!
+//! `git add -A -- PATH…` works on a private index that holds what the tip has at those paths,
+//! with what the worktree's index knows of these files, so that it does what it would do on the
+//! whole index: the rules of ignoring and attributes come from the worktree, and where the
+//! worktree lacks such a file from the index, so those on the way to the paths are there too,
+//! and a file that stands where a folder is now. What changed in that index is then put into the
+//! tip's trees; no folder beside the way is read.
+//!
+//! Whatever could come out otherwise is staged on the whole index, as before: patterns, a
+//! hook, which has to see a whole index, sparse checkouts, names that differ in case only,
+//! submodules, paths beyond a link, and an index that only git understands.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Component, Path};
+
+use super::diff::entries;
+use super::index_file::{Entries, Entry, index_of};
+use super::merge::oid;
+use super::stage::{Staging, io_error, shared_halves};
+use super::trees::{SUBMODULE, mode_of};
+use super::write_tree::may_write;
+use super::{GitError, Repo};
+use crate::names::CommitId;
+
+/// How many entries such an index has at most; more are looked through faster in a whole one.
+const MOST: usize = 10_000;
+
+const TREE: u32 = 0o040_000;
+
+/// The files that `git add` reads rules from, in the index if they are not in the worktree.
+const RULES: [&[u8]; 3] = [b".gitattributes", b".gitignore", b".gitmodules"];
+
+/// What to stage.
+#[derive(Debug, Clone, Copy)]
+pub struct Paths<'a> {
+    /// As the user gave it.
+    pub pathspec: &'a [OsString],
+    /// The folder that it is relative to.
+    pub cwd: &'a Path,
+    /// Whether the user's hooks are to see the index.
+    pub hooks: bool,
+}
+
+/// What the tip has at the paths that are staged.
+pub struct Only(BTreeMap<Vec<u8>, Entry>);
+
+impl<'a> Staging<'a> {
+    /// Makes a private index, at `tip`, of nothing but `paths`; `None` where that is not
+    /// enough to stage them as on the whole index.
+    ///
+    /// # Errors
+    /// As [`Self::begin`].
+    pub fn begin_only(
+        repo: &'a Repo,
+        tip: &CommitId,
+        follows: bool,
+        paths: &Paths<'_>,
+    ) -> Result<Option<Self>, GitError> {
+        let Some(named) = plain_paths(repo, paths)? else { return Ok(None) };
+        let mut staging = Self::make(repo, tip)?;
+        if paths.hooks && (staging.has_hook("pre-commit")? || staging.has_hook("commit-msg")?) {
+            return Ok(None);
+        }
+        let odb = repo.raw().odb()?;
+        let tree = repo.raw().find_commit(oid(tip)?)?.tree_id();
+        let mut found = Found { odb: &odb, entries: BTreeMap::new() };
+        for path in &named {
+            if !found.at(tree, path)? {
+                return Ok(None);
+            }
+        }
+        let mut only = found.entries;
+        let (source, _) = staging.source(follows);
+        let modified = match recall(&mut only, &source) {
+            Ok(modified) => modified,
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => return Ok(None),
+            Err(error) => return Err(io_error("read", &source)(error)),
+        };
+        let index = staging.index();
+        let write = || {
+            fs::write(&index, index_of(&only))?;
+            match modified {
+                Some(modified) => File::options().write(true).open(&index)?.set_modified(modified),
+                None => Ok(()),
+            }
+        };
+        write().map_err(io_error("write", &index))?;
+        staging.only = Some(Only(only));
+        Ok(Some(staging))
+    }
+}
+
+/// The paths from the top folder, if they are plain ones in this worktree, and nothing is
+/// configured that would make more of them.
+fn plain_paths(repo: &Repo, paths: &Paths<'_>) -> Result<Option<Vec<Vec<Vec<u8>>>>, GitError> {
+    let config = repo.config()?;
+    for key in ["core.sparseCheckout", "core.splitIndex", "core.ignoreCase"] {
+        if config.bool(key)?.unwrap_or(false) {
+            return Ok(None);
+        }
+    }
+    let changed =
+        ["GIT_ICASE_PATHSPECS", "GIT_GLOB_PATHSPECS", "GIT_NOGLOB_PATHSPECS", "GIT_LITERAL_PATHSPECS"];
+    if changed.iter().any(|name| std::env::var_os(name).is_some()) || !may_write(repo)? {
+        return Ok(None);
+    }
+    let Some(worktree) = repo.worktree() else { return Ok(None) };
+    let Some(below) =
+        paths.cwd.canonicalize().ok().and_then(|cwd| Some(cwd.strip_prefix(worktree).ok()?.to_owned()))
+    else {
+        return Ok(None);
+    };
+    let mut plain = Vec::new();
+    for given in paths.pathspec {
+        let bytes = given.as_bytes();
+        if bytes.first() == Some(&b':') || bytes.iter().any(|byte| b"*?[\\".contains(byte)) {
+            return Ok(None);
+        }
+        let mut path: Vec<Vec<u8>> = Vec::new();
+        for component in below.join(given).components() {
+            match component {
+                Component::Normal(name) => path.push(name.as_bytes().to_vec()),
+                Component::CurDir => {}
+                _ => return Ok(None),
+            }
+        }
+        let slash = bytes.ends_with(b"/");
+        if path.is_empty() || !is_reached(worktree, &path, slash) {
+            return Ok(None);
+        }
+        plain.push(path);
+    }
+    Ok(Some(plain))
+}
+
+/// Whether the way to `path` leads through folders of this very worktree, or through nothing.
+fn is_reached(worktree: &Path, path: &[Vec<u8>], slash: bool) -> bool {
+    let mut at = worktree.to_owned();
+    for (number, name) in path.iter().enumerate() {
+        at.push(OsStr::from_bytes(name));
+        let Ok(meta) = fs::symlink_metadata(&at) else { return !slash };
+        if meta.is_dir() {
+            if fs::symlink_metadata(at.join(".git")).is_ok() {
+                return false;
+            }
+        } else if number + 1 < path.len() || slash {
+            return false;
+        }
+    }
+    true
+}
+
+/// Looks for what a tree has at paths.
+struct Found<'a> {
+    odb: &'a git2::Odb<'a>,
+    entries: BTreeMap<Vec<u8>, Entry>,
+}
+
+impl Found<'_> {
+    /// Takes what `tree` has at `path`, and on the way to it; false if it is too much, or there
+    /// is a submodule.
+    fn at(&mut self, tree: git2::Oid, path: &[Vec<u8>]) -> Result<bool, GitError> {
+        let (mut tree, mut prefix) = (tree, Vec::new());
+        for (number, wanted) in path.iter().enumerate() {
+            let last = number + 1 == path.len();
+            let object = self.odb.read(tree)?;
+            let mut next = None;
+            for entry in entries(object.data()) {
+                let name = [&prefix[..], entry.name].concat();
+                if entry.name != wanted.as_slice() {
+                    if RULES.contains(&entry.name) && !entry.is_tree() {
+                        self.entries.insert(name, Entry::unknown(mode_of(&entry), entry.id));
+                    }
+                } else if !entry.is_tree() {
+                    if mode_of(&entry) == SUBMODULE {
+                        return Ok(false);
+                    }
+                    self.entries.insert(name, Entry::unknown(mode_of(&entry), entry.id));
+                } else if last {
+                    return self.below(entry.id, &name);
+                } else {
+                    next = Some(entry.id);
+                }
+            }
+            let Some(id) = next else { return Ok(true) };
+            tree = id;
+            prefix.extend_from_slice(wanted);
+            prefix.push(b'/');
+        }
+        Ok(true)
+    }
+
+    /// Takes everything below the folder `path`.
+    fn below(&mut self, tree: git2::Oid, path: &[u8]) -> Result<bool, GitError> {
+        let object = self.odb.read(tree)?;
+        for entry in entries(object.data()) {
+            let name = [path, b"/", entry.name].concat();
+            let mode = mode_of(&entry);
+            if entry.is_tree() {
+                if !self.below(entry.id, &name)? {
+                    return Ok(false);
+                }
+            } else if mode == SUBMODULE || self.entries.len() >= MOST {
+                return Ok(false);
+            } else {
+                self.entries.insert(name, Entry::unknown(mode, entry.id));
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// Takes over into `only` what the index at `source` knows of files of the same content, as
+/// `git read-tree -m` would; when that index was written, by which Git tells what it has to compare.
+fn recall(only: &mut BTreeMap<Vec<u8>, Entry>, source: &Path) -> io::Result<Option<std::time::SystemTime>> {
+    let strange = || io::Error::from(io::ErrorKind::Unsupported);
+    if !shared_halves(source).is_empty() {
+        return Err(strange());
+    }
+    let file = match File::open(source) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let modified = file.metadata()?.modified()?;
+    let mut entries = Entries::new(file)?.ok_or_else(strange)?;
+    let mut wanted = only.iter_mut().peekable();
+    while let Some(entry) = entries.step()? {
+        while wanted.next_if(|(name, _)| name.as_slice() < entries.name()).is_some() {}
+        match wanted.peek_mut() {
+            None => break,
+            Some((name, here)) if name.as_slice() == entries.name() && here.is_same(&entry) => **here = entry,
+            Some(_) => {}
+        }
+    }
+    Ok(Some(modified))
+}
+
+/// What is to be at a path; `None` is nothing.
+type Change = Option<(u32, git2::Oid)>;
+
+impl Only {
+    /// The tree `tip` with what changed in the index at `path`.
+    ///
+    /// # Errors
+    /// [`GitError::Io`] if the index cannot be read; [`GitError::Library`].
+    pub(super) fn write_tree(&self, repo: &Repo, path: &Path, tip: git2::Oid) -> Result<git2::Oid, GitError> {
+        let changes = self.changes(path).map_err(io_error("read", path))?;
+        let changes: Vec<(&[u8], Change)> =
+            changes.iter().map(|(name, change)| (name.as_slice(), *change)).collect();
+        let odb = repo.raw().odb()?;
+        match rewrite(&odb, Some(tip), &changes)? {
+            Some(tree) => Ok(tree),
+            None => Ok(odb.write(git2::ObjectType::Tree, b"")?),
+        }
+    }
+
+    /// What differs in the index at `path`.
+    fn changes(&self, path: &Path) -> io::Result<BTreeMap<Vec<u8>, Change>> {
+        if !shared_halves(path).is_empty() {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        let mut changes: BTreeMap<Vec<u8>, Change> = self.0.keys().map(|name| (name.clone(), None)).collect();
+        let entries = Entries::new(File::open(path)?)?;
+        let mut entries = entries.ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))?;
+        while let Some(entry) = entries.step()? {
+            let name = entries.name();
+            if self.0.get(name).is_some_and(|before| before.is_same(&entry)) {
+                changes.remove(name);
+            } else {
+                changes.insert(name.to_vec(), Some((entry.mode, entry.id)));
+            }
+        }
+        Ok(changes)
+    }
+}
+
+/// Writes `tree` with `changes`, which are sorted; `None` if nothing is left in it.
+fn rewrite(
+    odb: &git2::Odb<'_>,
+    tree: Option<git2::Oid>,
+    changes: &[(&[u8], Change)],
+) -> Result<Option<git2::Oid>, GitError> {
+    if changes.is_empty() {
+        return Ok(tree);
+    }
+    let object = tree.map(|tree| odb.read(tree)).transpose()?;
+    let data = object.as_ref().map(git2::OdbObject::data).unwrap_or_default();
+    // By what trees are sorted by: a folder as if its name ended in a slash.
+    let mut all: BTreeMap<Vec<u8>, (u32, git2::Oid)> =
+        entries(data).map(|entry| (entry.key().collect(), (mode_of(&entry), entry.id))).collect();
+    let mut folders: BTreeMap<&[u8], Vec<(&[u8], Change)>> = BTreeMap::new();
+    for (path, change) in changes {
+        match (path.iter().position(|byte| *byte == b'/'), change) {
+            (Some(slash), _) => {
+                folders.entry(&path[..=slash]).or_default().push((&path[slash + 1..], *change));
+            }
+            (None, Some(item)) => drop(all.insert(path.to_vec(), *item)),
+            (None, None) => drop(all.remove(*path)),
+        }
+    }
+    for (folder, changes) in folders {
+        let below = all.get(folder).map(|(_, id)| *id);
+        match rewrite(odb, below, &changes)? {
+            Some(id) => drop(all.insert(folder.to_vec(), (TREE, id))),
+            None => drop(all.remove(folder)),
+        }
+    }
+    if all.is_empty() {
+        return Ok(None);
+    }
+    let mut bytes = Vec::new();
+    for (key, (mode, id)) in &all {
+        bytes.extend_from_slice(format!("{mode:o} ").as_bytes());
+        bytes.extend_from_slice(key.strip_suffix(b"/").unwrap_or(key));
+        bytes.push(0);
+        bytes.extend_from_slice(id.as_bytes());
+    }
+    Ok(Some(odb.write(git2::ObjectType::Tree, &bytes)?))
+}
