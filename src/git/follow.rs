@@ -99,7 +99,8 @@ impl Staging<'_> {
     ) -> Result<std::path::PathBuf, GitError> {
         let copy = self.scratch.path().join(FOLLOWING);
         self.copy_to(own, &copy)?;
-        let mut command = self.git(["reset", "--quiet"]);
+        // Looking at every file of the worktree once more would cost more than all the rest.
+        let mut command = self.git(["reset", "--quiet", "--no-refresh"]);
         command.env("GIT_INDEX_FILE", &copy).env("GIT_LITERAL_PATHSPECS", "1");
         if paths.is_empty() {
             command = self.git(["-c", "core.splitIndex=false", "read-tree", "-i", "-m", commit.as_str()]);
