@@ -118,7 +118,10 @@ impl Gate {
     /// When the gate is gone.
     pub fn open(self) -> io::Result<Job> {
         let Self { mut job, mut writer } = self;
-        match writer.write_all(b"\n") {
+        let opened = writer.write_all(b"\n");
+        // A gate that was not opened finds its pipe closed, and ends.
+        drop(writer);
+        match opened {
             Ok(()) => Ok(job),
             Err(error) => {
                 let _ = job.child.wait();
