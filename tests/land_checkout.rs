@@ -322,3 +322,23 @@ fn a_landing_waits_for_the_git_that_a_dead_one_started() {
     assert_eq!(sandbox.git(&["status", "--porcelain"]), "");
     assert_nothing_left(&sandbox);
 }
+
+#[test]
+fn a_branch_whose_checkout_cannot_be_opened_stays_where_it_is() {
+    let sandbox = Sandbox::new();
+    ready(&sandbox, "a", &[("file", "a\n")]);
+    sandbox.git(&["switch", "--quiet", "--create", "elsewhere"]);
+    sandbox.git(&["worktree", "add", "--quiet", "../checkout", "main"]);
+    sandbox.git(&["config", "extensions.worktreeConfig", "true"]);
+    let broken = sandbox.root().join(".git/worktrees/checkout/config.worktree");
+    fs::write(&broken, "[broken\n").expect("write");
+    // Were it moved alone, the next commit in that checkout would take back what has landed.
+    let main = sandbox.git(&["rev-parse", "main"]);
+    sandbox.heddle(&["thread", "land", "a", "--into", "main"]).exits(1);
+    assert_eq!(sandbox.git(&["rev-parse", "main"]), main);
+    fs::remove_file(&broken).expect("file");
+    sandbox.heddle(&["thread", "land", "a", "--into", "main"]).exits(0);
+    let checkout = sandbox.home().join("checkout");
+    assert_eq!(sandbox.git_in(&checkout, &["status", "--porcelain"]), "");
+    assert_eq!(fs::read_to_string(checkout.join("file")).expect("file"), "a\n");
+}

@@ -10,7 +10,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::merge::{conflicted_paths, oid};
 use super::moving::{Checkout, Moving};
@@ -40,6 +40,9 @@ pub enum Moved {
     /// Somebody holds a lock.
     Locked(String),
 }
+
+/// How often it is looked where a branch is checked out that some HEAD names and no list has.
+const LOOKS: usize = 5;
 
 impl Repo {
     /// Merges `theirs` into `ours` without touching a checkout; `base` stands for their merge
@@ -97,9 +100,42 @@ impl Repo {
                 }
             }
         }
-        let Some(path) = self.checked_out_at(branch)? else { return Ok(None) };
-        let there = git2::Repository::open(&path).ok().filter(|there| there.workdir().is_some());
-        Ok(there.map(|there| Checkout { git_dir: there.path().to_owned(), path }))
+        let mut listed = None;
+        for _ in 0..LOOKS {
+            listed = self.checked_out_at(branch)?;
+            if listed.is_some() || !self.is_some_head(branch, &linked) {
+                break;
+            }
+            // It may have been switched to in between; else Git's list could not read a HEAD,
+            // and left it out without a word.
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let path = match listed {
+            Some(path) => path,
+            None if self.is_some_head(branch, &linked) => {
+                let reason = format!("branch '{short}' is checked out, and Git does not list where");
+                return Err(GitError::Unusable { path: self.common_dir().to_owned(), reason });
+            }
+            None => return Ok(None),
+        };
+        if !path.try_exists().unwrap_or(true) {
+            return Ok(None);
+        }
+        // One that is there and cannot be opened is a checkout all the same: if the branch moved
+        // without it, the next commit there would take back what has landed.
+        let there = git2::Repository::open(&path)?;
+        let has_files = there.workdir().is_some();
+        Ok(has_files.then(|| Checkout { git_dir: there.path().to_owned(), path }))
+    }
+
+    /// Whether the HEAD of some worktree names the branch.
+    fn is_some_head(&self, branch: &str, linked: &[Linked]) -> bool {
+        let main = (!self.raw().is_bare()).then(|| self.common_dir());
+        let names = |git_dir: &Path| {
+            let head = std::fs::read_to_string(git_dir.join("HEAD")).unwrap_or_default();
+            head.trim().strip_prefix("ref: ") == Some(branch)
+        };
+        main.into_iter().chain(linked.iter().map(|linked| linked.git_dir.as_path())).any(names)
     }
 
     /// The tracked files of a checkout that are changed or staged.

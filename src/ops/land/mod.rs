@@ -37,7 +37,7 @@ use crate::store::lock::{FileLock, Terms};
 use crate::thread::ThreadRecord;
 
 pub(super) use outcome::finish_interrupted;
-use outcome::{block, finish, finish_in_turn, forget, intend};
+use outcome::{block, finish, finish_in_turn, forget, intend, unfinished};
 
 /// How often a merge is made anew for a target that moves under it.
 const TRIES: usize = 10;
@@ -91,6 +91,8 @@ pub struct LandedThread {
     pub sessions: Vec<String>,
     /// What became of its worktrees.
     pub worktrees: Vec<Retirement>,
+    /// Why what comes after the target has moved is left to the next landing.
+    pub unfinished: Option<String>,
 }
 
 /// A thread that could not land.
@@ -135,7 +137,12 @@ pub fn land(context: &Context<'_>, request: &Request, progress: &dyn Fn(&str)) -
     for (thread, number) in queue.iter().zip(1..) {
         progress(&format!("landing '{thread}' ({number} of {})", queue.len()));
         match land_one(context, thread, request, &mut scratch, progress) {
-            Ok(Outcome::Landed(landed)) => report.landed.push(landed),
+            Ok(Outcome::Landed(landed)) => {
+                report.warnings.extend(landed.unfinished.as_ref().map(|reason| {
+                    format!("thread '{thread}' has landed, and the next landing has to finish it: {reason}")
+                }));
+                report.landed.push(landed);
+            }
             Ok(Outcome::Blocked(blocked)) => report.blocked.push(blocked),
             Ok(Outcome::Unchanged) => report.skipped.push(thread.clone()),
             // One thread's trouble is not the others'; what was landed must be told.
@@ -335,7 +342,14 @@ fn land_one<'a>(
         let moved = moved.inspect_err(|_| drop(forget(context, thread)))?;
         drop(moves);
         match moved {
-            Moved::Yes => return finish(context, thread, &standing, &made, false).map(Outcome::Landed),
+            // The target has moved: nothing after it fails the command. What was intended stays
+            // in the record, and the next landing finishes.
+            Moved::Yes => {
+                let landed = finish(context, thread, &standing, &made, false);
+                return Ok(Outcome::Landed(
+                    landed.unwrap_or_else(|error| unfinished(thread, &standing, made, &error)),
+                ));
+            }
             Moved::Locked(said) => {
                 forget(context, thread)?;
                 if Instant::now() >= deadline {

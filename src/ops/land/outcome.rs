@@ -107,7 +107,27 @@ pub(super) fn finish(
         already,
         sessions,
         worktrees,
+        unfinished: None,
     })
+}
+
+/// A thread that has landed, where something after it failed.
+pub(super) fn unfinished(
+    thread: &ThreadName,
+    standing: &Standing,
+    commit: CommitId,
+    error: &Error,
+) -> LandedThread {
+    LandedThread {
+        thread: thread.clone(),
+        tip: standing.tip.clone(),
+        commit,
+        target: standing.target.clone(),
+        already: false,
+        sessions: Vec::new(),
+        worktrees: Vec::new(),
+        unfinished: Some(error.to_string()),
+    }
 }
 
 /// Marks a thread as blocked, as things stand.
