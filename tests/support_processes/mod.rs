@@ -300,8 +300,12 @@ pub(crate) fn read(top: &Path) -> Files {
 
 /// Puts `files` below `top` in the place of what is there.
 pub(crate) fn restore(top: &Path, files: &Files) {
-    fs::remove_dir_all(top).expect("removed");
-    fs::create_dir(top).expect("folder");
+    // The top itself stays: it may be where something is mounted.
+    for entry in fs::read_dir(top).expect("folder").flatten() {
+        let path = entry.path();
+        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        if is_folder { fs::remove_dir_all(path) } else { fs::remove_file(path) }.expect("removed");
+    }
     // A folder sorts before what is in it.
     for (path, body) in files {
         let path = top.join(path);
