@@ -222,6 +222,16 @@ fn a_bare_repository_lands_too() {
     sandbox.heddle_in(&path, &["agent", "ready", "--session", &session]).exits(0);
     run(&["thread", "land", "a"]);
     assert_eq!(sandbox.git_in(&bare, &["show", "main:file"]), "a");
+    // From a worktree of it, its own HEAD is no checkout either.
+    sandbox.git_in(&bare, &["worktree", "add", "--quiet", "--detach", "../linked"]);
+    let linked = sandbox.home().join("linked");
+    let run = |args: &[&str]| sandbox.heddle_in(&linked, args).exits(0);
+    let session = text(&run(&["agent", "reserve", "--thread", "b"]).json(), "session_id");
+    fs::write(linked.join("other"), "b\n").expect("write");
+    run(&["agent", "capture", "--session", &session]);
+    run(&["agent", "ready", "--session", &session]);
+    run(&["thread", "land", "b", "--into=main"]);
+    assert_eq!(sandbox.git_in(&bare, &["show", "main:other"]), "b");
 }
 
 #[test]

@@ -128,14 +128,16 @@ impl Repo {
         Ok(has_files.then(|| Checkout { git_dir: there.path().to_owned(), path }))
     }
 
-    /// Whether the HEAD of some worktree names the branch.
+    /// Whether the HEAD of some worktree names the branch. That of a bare repository is none's,
+    /// also seen from one of its worktrees.
     fn is_some_head(&self, branch: &str, linked: &[Linked]) -> bool {
-        let main = (!self.raw().is_bare()).then(|| self.common_dir());
         let names = |git_dir: &Path| {
-            let head = std::fs::read_to_string(git_dir.join("HEAD")).unwrap_or_default();
+            let head = fs::read_to_string(git_dir.join("HEAD")).unwrap_or_default();
             head.trim().strip_prefix("ref: ") == Some(branch)
         };
-        main.into_iter().chain(linked.iter().map(|linked| linked.git_dir.as_path())).any(names)
+        let is_bare = |main: &Path| git2::Repository::open(main).is_ok_and(|main| main.is_bare());
+        let main = self.common_dir();
+        linked.iter().any(|linked| names(&linked.git_dir)) || (names(main) && !is_bare(main))
     }
 
     /// The tracked files of a checkout that are changed or staged.
