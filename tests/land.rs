@@ -347,6 +347,17 @@ fn a_landing_that_died_after_the_target_moved_is_finished_by_the_next() {
 }
 
 #[test]
+fn a_damaged_record_of_one_thread_keeps_no_other_from_landing() {
+    let sandbox = Sandbox::new();
+    ready(&sandbox, "a", "file", "a\n");
+    ready(&sandbox, "b", "other", "b\n");
+    land(&sandbox, 0, &["a"]);
+    fs::write(sandbox.state("threads/a.json"), "{").expect("record");
+    land(&sandbox, 0, &["b"]);
+    assert_eq!(sandbox.git(&["show", "main:other"]), "b");
+}
+
+#[test]
 fn a_killed_landing_leaves_a_whole_target_and_the_next_one_lands() {
     let found = Command::new("strace").arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status();
     if !found.is_ok_and(|status| status.success()) {

@@ -228,7 +228,6 @@ fn a_landing_that_died_is_finished_before_its_thread_is_renamed() {
     let mut record: Value = serde_json::from_slice(&fs::read(&path).expect("record")).expect("JSON");
     record["landing"] = json!({"target": "refs/heads/main", "old": old, "new": new, "tip": new});
     fs::write(&path, record.to_string()).expect("record");
-    fs::write(sandbox.state("landing"), "a\n").expect("name");
     rename(&sandbox, "a", "b", &[]);
     assert_eq!(show(&sandbox, "b")["state"], "merged");
     assert_eq!(sandbox.heddle(&["agent", "show", &session]).exits(0).json()["status"], "merged");

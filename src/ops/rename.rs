@@ -32,7 +32,7 @@ pub fn rename(
     refuse_taken(context, to)?;
     if is_landing(ThreadRecord::read(&context.layout, from)?.as_ref()) {
         // In its turn: a landing that is under way is waited for, a dead one is finished.
-        land::finish_interrupted(context)?;
+        land::finish_of(context, from)?;
     }
     // A thread whose ref is gone may have left an owner: a live one keeps the name.
     std::mem::drop(standing::take(context, to, &Standing::default())?);

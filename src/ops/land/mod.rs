@@ -36,8 +36,8 @@ use crate::ops::worktrees::{self, Retirement};
 use crate::store::lock::{FileLock, Terms};
 use crate::thread::ThreadRecord;
 
-pub(super) use outcome::finish_interrupted;
-use outcome::{block, finish, finish_in_turn, forget, intend, unfinished};
+pub(super) use outcome::finish_of;
+use outcome::{block, finish, finish_in_turn, finish_interrupted, forget, intend, unfinished};
 
 /// How often a merge is made anew for a target that moves under it.
 const TRIES: usize = 10;

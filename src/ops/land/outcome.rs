@@ -169,35 +169,46 @@ fn parse(name: &[u8]) -> Option<ThreadName> {
 
 /// Finishes or forgets what a landing whose process died had begun; one that is under way is
 /// waited for.
-pub(in crate::ops) fn finish_interrupted(context: &Context<'_>) -> Result<(), Error> {
+pub(super) fn finish_interrupted(context: &Context<'_>) -> Result<(), Error> {
     for thread in intended(context)? {
-        let record = ThreadRecord::read(&context.layout, &thread).ok().flatten();
-        if record.is_some_and(|record| record.landing.is_some()) {
-            finish_in_turn(context, &land_lock(context)?)?;
+        if readable(context, &thread).is_some_and(|record| record.landing.is_some()) {
+            finish_of(context, &thread)?;
         }
     }
     Ok(())
 }
 
-/// As [`finish_interrupted`], in the turn that `_turn` is.
-pub(super) fn finish_in_turn(context: &Context<'_>, _turn: &FileLock) -> Result<(), Error> {
-    for thread in intended(context)? {
-        let Some(record) = ThreadRecord::read(&context.layout, &thread)? else { continue };
-        let Some(landing) = record.landing.clone() else { continue };
-        let at = context.repo.read_ref(&landing.target)?;
-        let done = match &at {
-            Some(at) => context.repo.contains(at, &landing.new)?,
-            None => false,
-        };
-        if done {
-            let standing =
-                Standing { tip: landing.tip, target: landing.target, at: landing.old, record: Some(record) };
-            finish(context, &thread, &standing, &landing.new, false)?;
-        } else {
-            forget(context, &thread)?;
-        }
+/// As [`finish_interrupted`], for one thread, whether or not it was the last to be named.
+pub(in crate::ops) fn finish_of(context: &Context<'_>, thread: &ThreadName) -> Result<(), Error> {
+    finish_intent(context, thread, &land_lock(context)?)
+}
+
+/// As [`finish_interrupted`], for whoever has the turn.
+pub(super) fn finish_in_turn(context: &Context<'_>, turn: &FileLock) -> Result<(), Error> {
+    intended(context)?.iter().try_for_each(|thread| finish_intent(context, thread, turn))
+}
+
+/// A record that cannot be read is its own thread's trouble and keeps no other from landing.
+/// When that thread lands the next time, it is found to be on its target.
+fn readable(context: &Context<'_>, thread: &ThreadName) -> Option<ThreadRecord> {
+    ThreadRecord::read(&context.layout, thread).ok().flatten()
+}
+
+/// Finishes the intent of one thread, if it has any.
+fn finish_intent(context: &Context<'_>, thread: &ThreadName, _turn: &FileLock) -> Result<(), Error> {
+    let Some(record) = readable(context, thread) else { return Ok(()) };
+    let Some(landing) = record.landing.clone() else { return Ok(()) };
+    let at = context.repo.read_ref(&landing.target)?;
+    let done = match &at {
+        Some(at) => context.repo.contains(at, &landing.new)?,
+        None => false,
+    };
+    if done {
+        let standing =
+            Standing { tip: landing.tip, target: landing.target, at: landing.old, record: Some(record) };
+        return finish(context, thread, &standing, &landing.new, false).map(drop);
     }
-    Ok(())
+    forget(context, thread)
 }
 
 fn tell(context: &Context<'_>, thread: &ThreadName, event: &str, commit: &CommitId, why: Option<&str>) {
