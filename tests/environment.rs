@@ -3,6 +3,8 @@
 #[expect(dead_code, reason = "the sandbox serves other tests too")]
 mod support;
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use support::{Answer, Sandbox};
@@ -100,6 +102,16 @@ fn files_of_configuration_are_those_that_the_environment_names() {
     std::fs::write(&other, "[heddle]\n\tttl = 200\n").expect("write");
     let other = other.to_str().expect("path");
     let system = [("GIT_CONFIG_SYSTEM", other), ("GIT_CONFIG_NOSYSTEM", "false")];
+    // A file may have any name.
+    let odd = sandbox.home().join(OsStr::from_bytes(b"odd \xff"));
+    std::fs::write(&odd, "[heddle]\n\tttl = 300\n").expect("write");
+    let reserve = ["agent", "reserve", "--thread", "odd"];
+    let reserved = sandbox.command(&reserve).env("GIT_CONFIG_GLOBAL", &odd).output().expect("heddle");
+    let reserved = Answer::of(&reserved).exits(0).json();
+    let record = sandbox.state(format!("agents/{}.json", reserved["session_id"].as_str().expect("session")));
+    let record: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(record).expect("record")).expect("JSON");
+    assert_eq!(record["ttl_seconds"], 300);
     for (variables, expected) in [
         (&[][..], "100"),
         (&[("GIT_CONFIG_GLOBAL", other)][..], "200"),

@@ -41,7 +41,9 @@ impl Config {
     pub(in crate::git) fn new(files: &git2::Config, program: Program) -> Result<Self, GitError> {
         let variable = |name: &str| std::env::var(name).ok();
         let mut entries = Vec::new();
-        let (system, global) = (Place::of_system(variable), Place::of_global(variable));
+        // A file may have any name.
+        let file = |name: &str| std::env::var_os(name).map(|name| name.to_string_lossy().into_owned());
+        let (system, global) = (Place::of_system(file), Place::of_global(file));
         let left_out = |level| match level {
             git2::ConfigLevel::System | git2::ConfigLevel::ProgramData => system != Place::Usual,
             git2::ConfigLevel::XDG | git2::ConfigLevel::Global => global != Place::Usual,
