@@ -42,6 +42,15 @@ fn assert_nothing_left(sandbox: &Sandbox) {
     sandbox.git(&["fsck", "--strict", "--no-dangling"]);
 }
 
+/// Ends what waits for the flag, also if its side of the test panics.
+struct SetWhenDropped<'a>(&'a AtomicBool);
+
+impl Drop for SetWhenDropped<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn switching_branches_while_threads_land_moves_no_other_branch() {
     const THREADS: usize = 12;
@@ -55,6 +64,7 @@ fn switching_branches_while_threads_land_moves_no_other_branch() {
     }
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let landed = SetWhenDropped(&done);
         scope.spawn(|| {
             let mut switched = 0;
             let limit = Instant::now() + Duration::from_secs(120);
@@ -82,7 +92,7 @@ fn switching_branches_while_threads_land_moves_no_other_branch() {
                 assert!(Instant::now() < deadline, "{answer:?}");
             }
         }
-        done.store(true, Ordering::Relaxed);
+        drop(landed);
     });
     let subjects = sandbox.git(&["log", "--format=%s", "main"]);
     for number in 0..THREADS {

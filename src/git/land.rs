@@ -42,7 +42,7 @@ pub enum Moved {
 }
 
 /// How often it is looked where a branch is checked out that some HEAD names and no list has.
-const LOOKS: usize = 5;
+const LOOKS: usize = 10;
 
 impl Repo {
     /// Merges `theirs` into `ours` without touching a checkout; `base` stands for their merge
@@ -100,24 +100,7 @@ impl Repo {
                 }
             }
         }
-        let mut listed = None;
-        for _ in 0..LOOKS {
-            listed = self.checked_out_at(branch)?;
-            if listed.is_some() || !self.is_some_head(branch, &linked) {
-                break;
-            }
-            // It may have been switched to in between; else Git's list could not read a HEAD,
-            // and left it out without a word.
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        let path = match listed {
-            Some(path) => path,
-            None if self.is_some_head(branch, &linked) => {
-                let reason = format!("branch '{short}' is checked out, and Git does not list where");
-                return Err(GitError::Unusable { path: self.common_dir().to_owned(), reason });
-            }
-            None => return Ok(None),
-        };
+        let Some(path) = self.listed_checkout(branch, &linked)? else { return Ok(None) };
         if !path.try_exists().unwrap_or(true) {
             return Ok(None);
         }
@@ -126,6 +109,26 @@ impl Repo {
         let there = git2::Repository::open(&path)?;
         let has_files = there.workdir().is_some();
         Ok(has_files.then(|| Checkout { git_dir: there.path().to_owned(), path }))
+    }
+
+    /// Where Git lists the branch as checked out.
+    fn listed_checkout(&self, branch: &str, linked: &[Linked]) -> Result<Option<PathBuf>, GitError> {
+        for look in 0..LOOKS {
+            if look > 0 {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            let listed = self.checked_out_at(branch)?;
+            // One that is not listed, and that no HEAD names after that, was not checked out in
+            // between: to look once more would only meet a switch that came later.
+            if listed.is_some() || !self.is_some_head(branch, linked) {
+                return Ok(listed);
+            }
+            // It may have been switched to in between; else Git's list could not read a HEAD,
+            // and left it out without a word.
+        }
+        let short = branch.strip_prefix("refs/heads/").unwrap_or(branch);
+        let reason = format!("branch '{short}' is checked out, and Git does not list where");
+        Err(GitError::Unusable { path: self.common_dir().to_owned(), reason })
     }
 
     /// Whether the HEAD of some worktree names the branch. That of a bare repository is none's,
