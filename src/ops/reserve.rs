@@ -22,6 +22,7 @@ use crate::names::{CommitId, Generation, ThreadName};
 use crate::platform::{ProcessState, Watch};
 use crate::session::session::{self, Agent, End, Heartbeat, Holder, Session, State, Usage};
 use crate::session::token::Token;
+use crate::store::at_once;
 use crate::store::atomic_file::{self, Durability};
 use crate::store::events::{self, Event};
 use crate::store::journal::{self, Action, Entry, RefMove};
@@ -497,17 +498,18 @@ fn write_all(
         ended.taken = true;
         context.registry.end(&ended)?;
     }
-    let generation = session.generation;
-    // Record and ref do not depend on each other, and most of the time that either takes is
-    // spent waiting for the disk.
-    let registry = &context.registry;
-    let (recorded, moved) = std::thread::scope(|scope| {
-        let record = scope.spawn(|| registry.write(session));
-        let moved = if create { create_ref(session, tip).map(|()| None) } else { Ok(Some(tip)) };
-        let recorded = record.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        (recorded, moved)
-    });
-    recorded?;
+    let record = owned_by(thread, request, session);
+    let (registry, layout, durability) = (&context.registry, &context.layout, context.durability());
+    // Records and ref do not depend on each other, and most of the time that they take is
+    // spent waiting for the disk. Only the thread record's last step says that it is done.
+    let (moved, recorded) = at_once::both(
+        || if create { create_ref(session, tip).map(|()| None) } else { Ok(Some(tip)) },
+        || {
+            registry.write(session)?;
+            record.stage(layout, durability)
+        },
+    );
+    let staged = recorded?;
     // Where the ref is only compared, Git's lock is held until the thread record is durable.
     let compared = moved?;
     let present = context.registry.hold_present(&session.session_id, true);
@@ -517,7 +519,15 @@ fn write_all(
             hint: Some("the file system keeps no locks; reserve with a lease instead".to_owned()),
         });
     }
-    let record = match thread.record() {
+    staged.install()?;
+    drop(compared);
+    Ok(present)
+}
+
+/// The thread's record with the session as its owner.
+fn owned_by(thread: &LockedThread<'_>, request: &Request, session: &Session) -> ThreadRecord {
+    let generation = session.generation;
+    match thread.record() {
         Some(record) => ThreadRecord {
             generation,
             owner: Some(session.session_id.clone()),
@@ -531,10 +541,7 @@ fn write_all(
             head_branch: session.head_branch.clone(),
             ..ThreadRecord::new(thread.name().clone(), generation, Some(session.session_id.clone()))
         },
-    };
-    record.write(&context.layout, context.durability())?;
-    drop(compared);
-    Ok(present)
+    }
 }
 
 /// Makes the thread's ref.

@@ -61,6 +61,7 @@ pub struct Staged {
     new: PathBuf,
     path: PathBuf,
     durability: Durability,
+    installed: bool,
 }
 
 /// Writes and syncs the sibling of `path`.
@@ -108,7 +109,7 @@ fn stage_at(
             if durability == Durability::PowerLoss { file.sync_all() } else { Ok(()) }
         });
     match written {
-        Ok(()) => Ok(Staged { new, path: path.to_owned(), durability }),
+        Ok(()) => Ok(Staged { new, path: path.to_owned(), durability, installed: false }),
         Err(error) => {
             let _ = fs::remove_file(&new);
             Err(StoreError::io("write", path)(error))
@@ -122,16 +123,16 @@ impl Staged {
     /// # Errors
     /// [`StoreError::Io`]; the old file is then untouched, or the new one is in place but
     /// may not survive a power cut.
-    pub fn install(self) -> Result<(), StoreError> {
+    pub fn install(mut self) -> Result<(), StoreError> {
         // Opened before anything is visible: what can go wrong then changes nothing.
         let renamed = self.folder().and_then(|folder| fs::rename(&self.new, &self.path).map(|()| folder));
         match renamed {
-            Ok(None) => Ok(()),
-            Ok(Some(folder)) => folder.sync_all().map_err(StoreError::io("sync", &self.path)),
-            Err(error) => {
-                let _ = fs::remove_file(&self.new);
-                Err(StoreError::io("write", &self.path)(error))
+            Ok(folder) => {
+                self.installed = true;
+                let synced = folder.map_or(Ok(()), |folder| folder.sync_all());
+                synced.map_err(StoreError::io("sync", &self.path))
             }
+            Err(error) => Err(StoreError::io("write", &self.path)(error)),
         }
     }
 
@@ -140,6 +141,14 @@ impl Staged {
         match (self.durability, self.path.parent()) {
             (Durability::PowerLoss, Some(folder)) => File::open(folder).map(Some),
             _ => Ok(None),
+        }
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        if !self.installed {
+            let _ = fs::remove_file(&self.new);
         }
     }
 }

@@ -12,6 +12,7 @@
 //! everything that would write to the thread.
 
 use std::collections::HashSet;
+use std::fs::File;
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -20,7 +21,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use super::atomic_file::{self, Durability, no_follow, sync_folder};
-use super::{Layout, StoreError};
+use super::{Layout, StoreError, at_once};
 use crate::names::{CommitId, Generation, SessionId, ThreadName};
 
 /// The version of the journal's form.
@@ -247,16 +248,21 @@ pub fn begin(path: &Path, entry: &Entry, durability: Durability) -> Result<(), S
         .truncate(true)
         .mode(0o666)
         .open(path)
-        .and_then(|mut file| {
-            file.write_all(&line)?;
-            if durability == Durability::PowerLoss { file.sync_all() } else { Ok(()) }
-        })
+        .and_then(|mut file| file.write_all(&line).map(|()| file))
         .map_err(StoreError::io("write", path))
-        .and_then(|()| path.parent().map_or(Ok(()), |folder| sync_folder(folder, durability)));
+        .and_then(|file| sync(path, &file, durability));
     if written.is_err() {
         let _ = std::fs::remove_file(path);
     }
     written
+}
+
+/// A name that survives a power cut without its content is a journal that is cut short: the two
+/// may come to the disk in any order.
+fn sync(path: &Path, file: &File, durability: Durability) -> Result<(), StoreError> {
+    let (Durability::PowerLoss, Some(folder)) = (durability, path.parent()) else { return Ok(()) };
+    let (content, name) = at_once::both(|| file.sync_all(), || sync_folder(folder, durability));
+    content.map_err(StoreError::io("write", path)).and(name)
 }
 
 /// Reads the journal of `thread`.

@@ -16,9 +16,10 @@ use crate::names::CommitId;
 use crate::session::Session;
 use crate::session::binding::Binding;
 use crate::session::session::{End, Heartbeat};
-use crate::store::StoreError;
+use crate::store::atomic_file::Staged;
 use crate::store::events::Event;
 use crate::store::journal::{self, Action, Entry, RefMove};
+use crate::store::{StoreError, at_once};
 
 /// A thread that this process may move: the lock is held, the session valid.
 #[must_use = "the lock is released when this value is dropped"]
@@ -261,7 +262,12 @@ impl<'a> OwnedThread<'a> {
         };
         self.thread.begin(&entry)?;
         let session = self.session.clone().ended(end, at);
-        let whole = match context.registry.end(&session) {
+        let left = self.disowned();
+        let (layout, durability) = (&context.layout, context.durability());
+        // The staged record is nothing yet if the session could not be ended.
+        let stage = || left.as_ref().map(|left| left.stage(layout, durability)).transpose();
+        let (ended, staged) = at_once::both(|| context.registry.end(&session), stage);
+        let whole = match ended {
             Err(error) if !context.layout.ended_session(&session.session_id).exists() => {
                 // Nothing has changed yet, so nothing has to be finished.
                 drop(tip);
@@ -272,7 +278,8 @@ impl<'a> OwnedThread<'a> {
         };
         // The session has ended for every reader. If something else failed or fails, the
         // journal stays and the next command on the thread finishes.
-        if whole && self.disown().is_ok() {
+        let disowned = staged.and_then(|staged| staged.map_or(Ok(()), Staged::install));
+        if whole && disowned.is_ok() {
             self.thread.tell(&self.event(operation, "released", tip.current(), Some(end)));
             // Unlocked before the journal goes: it alone proves that the lock is ours.
             drop(tip);
@@ -316,9 +323,12 @@ impl<'a> OwnedThread<'a> {
 
     /// Takes the owner out of the thread's record.
     fn disown(&self) -> Result<(), Error> {
-        let Some(record) = &self.thread.record else { return Ok(()) };
-        let record = ThreadRecord { owner: None, ..record.clone() };
-        Ok(record.write(&self.thread.context.layout, self.thread.context.durability())?)
+        let context = self.thread.context;
+        self.disowned().map_or(Ok(()), |record| Ok(record.write(&context.layout, context.durability())?))
+    }
+
+    fn disowned(&self) -> Option<ThreadRecord> {
+        self.thread.record.as_ref().map(|record| ThreadRecord { owner: None, ..record.clone() })
     }
 }
 

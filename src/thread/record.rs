@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::names::{CommitId, Generation, SessionId, ThreadName};
-use crate::store::atomic_file::{self, Durability};
+use crate::store::atomic_file::{self, Durability, Staged};
 use crate::store::{Layout, StoreError};
 
 const WHAT: &str = "thread record";
@@ -226,12 +226,20 @@ impl ThreadRecord {
         }
     }
 
-    /// The record's bytes as written to disk.
+    /// Writes the record.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] if it cannot be written as JSON, which no record of ours is.
+    /// [`StoreError::Io`]; the old record is then untouched.
     pub fn write(&self, layout: &Layout, durability: Durability) -> Result<(), StoreError> {
+        self.stage(layout, durability)?.install()
+    }
+
+    /// Writes the record beside the one that stands until it is installed.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`]; nothing is left over.
+    pub fn stage(&self, layout: &Layout, durability: Durability) -> Result<Staged, StoreError> {
         let path = layout.thread(&self.thread);
-        atomic_file::replace(&path, &atomic_file::to_bytes(WHAT, &path, self)?, durability)
+        atomic_file::stage(&path, &atomic_file::to_bytes(WHAT, &path, self)?, durability)
     }
 }
