@@ -5,6 +5,7 @@ mod support;
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use support::{Answer, Sandbox};
@@ -21,7 +22,11 @@ fn lease(sandbox: &Sandbox, folder: &Path, variables: &[(&str, &str)], before: &
     let path = std::env::var("PATH").expect("PATH");
     command.env("PATH", format!("{}:{path}", binary.parent().expect("folder").display()));
     let output = command.envs(variables.iter().copied()).output().expect("git");
-    let document = Answer::of(&output).exits(0).json();
+    length(&Answer::of(&output).exits(0).json())
+}
+
+/// How long the lease of a new session is, in seconds.
+fn length(document: &serde_json::Value) -> i64 {
     let time =
         |key: &str| chrono::DateTime::parse_from_rfc3339(document[key].as_str().expect(key)).expect(key);
     (time("expires_at") - time("started_at")).num_seconds()
@@ -126,6 +131,39 @@ fn files_of_configuration_are_those_that_the_environment_names() {
         assert_eq!(String::from_utf8_lossy(&said).trim(), expected, "{variables:?}");
         let expected = if expected.is_empty() { 1800 } else { expected.parse().expect("number") };
         assert_eq!(lease(&sandbox, &root, variables, &[]), expected, "{variables:?}");
+    }
+}
+
+#[test]
+fn the_file_of_the_whole_system_is_the_one_that_git_was_built_with() {
+    let sandbox = Sandbox::new();
+    let root = sandbox.root();
+    let prefix = sandbox.home().join("opt");
+    let folder = |below: &str| {
+        let folder = prefix.join(below);
+        std::fs::create_dir_all(&folder).expect("folder");
+        folder
+    };
+    let (bin, etc) = (folder("bin"), folder("etc"));
+    std::fs::write(etc.join("gitconfig"), "[heddle]\n\tttl = 200\n").expect("write");
+    // As a Git would do that was built for this prefix.
+    let script = format!(
+        "#!/bin/sh\nPATH=${{PATH#*:}} GIT_CONFIG_NOSYSTEM=0 GIT_CONFIG_SYSTEM='{}' exec git \"$@\"\n",
+        etc.join("gitconfig").display()
+    );
+    std::fs::write(bin.join("git"), script).expect("write");
+    std::fs::set_permissions(bin.join("git"), std::fs::Permissions::from_mode(0o755)).expect("mode");
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").expect("PATH"));
+    for (no_system, expected) in [("0", 200), ("1", 1800)] {
+        let variables = [("PATH", &*path), ("GIT_CONFIG_NOSYSTEM", no_system)];
+        if no_system == "0" {
+            let mut git = sandbox.program("git", &root, &["config", "--get", "heddle.ttl"]);
+            let output = git.envs(variables).output().expect("git").stdout;
+            assert_eq!(String::from_utf8_lossy(&output).trim(), expected.to_string());
+        }
+        let mut heddle = sandbox.command(&["agent", "reserve", "--thread", &format!("system-{no_system}")]);
+        let reserved = Answer::of(&heddle.envs(variables).output().expect("heddle")).exits(0).json();
+        assert_eq!(length(&reserved), expected, "{variables:?}");
     }
 }
 

@@ -4,10 +4,13 @@
 //! is `GIT_CONFIG_PARAMETERS`, and `GIT_CONFIG_COUNT`) is laid over it here, in Git's order,
 //! and files that the environment takes out (`GIT_CONFIG_NOSYSTEM`, or `GIT_CONFIG_SYSTEM` and
 //! `GIT_CONFIG_GLOBAL` set to nothing) are left out. Where those two name files, the environment
-//! includes files, or a file says `includeIf.hasconfig`, which libgit2 does not know, one
-//! `git config --list` decides for everything.
+//! includes files, the file of the whole system may be another than the one that libgit2 knows,
+//! or a file says `includeIf.hasconfig`, which libgit2 does not know, one `git config --list`
+//! decides for everything.
 
 use std::cell::OnceCell;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 use super::GitError;
 use super::program::Program;
@@ -39,10 +42,19 @@ impl Config {
     /// [`GitError::BadConfig`] for an environment that Git would refuse;
     /// [`GitError::Library`] for a file that cannot be parsed.
     pub(in crate::git) fn new(files: &git2::Config, program: Program) -> Result<Self, GitError> {
-        let variable = |name: &str| std::env::var(name).ok();
+        Self::within(files, program, |name| std::env::var_os(name))
+    }
+
+    /// As [`Self::new`], with this environment.
+    pub(in crate::git) fn within(
+        files: &git2::Config,
+        program: Program,
+        environment: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Self, GitError> {
+        let variable = |name: &str| environment(name)?.into_string().ok();
         let mut entries = Vec::new();
         // A file may have any name.
-        let file = |name: &str| std::env::var_os(name).map(|name| name.to_string_lossy().into_owned());
+        let file = |name: &str| environment(name).map(|name| name.to_string_lossy().into_owned());
         let (system, global) = (Place::of_system(file), Place::of_global(file));
         let left_out = |level| match level {
             git2::ConfigLevel::System | git2::ConfigLevel::ProgramData => system != Place::Usual,
@@ -188,7 +200,10 @@ impl Place {
     fn of_system(variable: impl Fn(&str) -> Option<String>) -> Self {
         match variable("GIT_CONFIG_NOSYSTEM") {
             Some(value) if git2::Config::parse_bool(value.as_str()).unwrap_or(true) => Self::Nowhere,
-            _ => Self::named_by(variable("GIT_CONFIG_SYSTEM")),
+            _ => match Self::named_by(variable("GIT_CONFIG_SYSTEM")) {
+                Self::Usual if has_a_system_file_of_its_own(&folders_of_programs()) => Self::Elsewhere,
+                place => place,
+            },
         }
     }
 
@@ -202,6 +217,28 @@ impl Place {
             Some("" | "/dev/null") => Self::Nowhere,
             Some(_) => Self::Elsewhere,
         }
+    }
+}
+
+fn folders_of_programs() -> Vec<PathBuf> {
+    std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default()
+}
+
+/// Whether Git may take the configuration of the whole system from another file than libgit2
+/// does, which is `/etc/gitconfig`, and one of the two is there. Where Git looks was decided when
+/// it was built: that file, if it was built for `/usr`, and one below its prefix else, unless
+/// whoever built it said otherwise. Only Git can tell.
+fn has_a_system_file_of_its_own(folders: &[PathBuf]) -> bool {
+    let Some(folder) = folders.iter().find(|folder| folder.join("git").is_file()) else { return false };
+    // `git` puts the folder of its own programs before all others for what it starts.
+    let below = ["libexec/git-core", "lib/git-core", "bin"].into_iter().find(|below| folder.ends_with(below));
+    let prefix = below.and_then(|below| folder.ancestors().nth(Path::new(below).components().count()));
+    match prefix {
+        Some(prefix) if [Path::new("/usr"), Path::new("/")].contains(&prefix) => false,
+        prefix => [prefix, Some(Path::new("/"))]
+            .into_iter()
+            .flatten()
+            .any(|prefix| prefix.join("etc/gitconfig").exists()),
     }
 }
 
@@ -313,6 +350,25 @@ mod tests {
         assert_eq!(unquote("'a.b'='c d' 'e.f'="), Some(vec![pair("a.b", "c d"), pair("e.f", "true")]));
         assert_eq!(unquote("'a.b=it'\\''s' 'c.d'"), Some(vec![pair("a.b", "it's"), pair("c.d", "true")]));
         assert_eq!(unquote("a.b=c"), None);
+    }
+
+    #[test]
+    fn a_git_below_another_prefix_may_have_another_file_for_the_system() {
+        let above = tempfile::tempdir().expect("folder");
+        for below in ["bin", "libexec/git-core", "lib/git-core"] {
+            let folder = above.path().join(below);
+            std::fs::create_dir_all(&folder).expect("folder");
+            std::fs::write(folder.join("git"), "").expect("program");
+            let empty = above.path().join("empty");
+            let folders = [empty, folder];
+            let usual = Path::new("/etc/gitconfig").exists();
+            assert_eq!(has_a_system_file_of_its_own(&folders), usual, "{below}");
+            std::fs::create_dir_all(above.path().join("etc")).expect("folder");
+            std::fs::write(above.path().join("etc/gitconfig"), "").expect("file");
+            assert!(has_a_system_file_of_its_own(&folders), "{below}");
+            std::fs::remove_dir_all(above.path().join("etc")).expect("remove");
+        }
+        assert!(!has_a_system_file_of_its_own(&[]));
     }
 
     #[test]

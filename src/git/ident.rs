@@ -142,7 +142,9 @@ mod tests {
 
     fn told(folder: &std::path::Path, variables: &HashMap<String, String>) -> Option<Identities> {
         let files = git2::Config::open(&folder.join(".git/config")).expect("configuration");
-        let config = Config::new(&files, Program::new(&folder.join(".git"), None, false)).expect("config");
+        let program = Program::new(&folder.join(".git"), None, false);
+        let no_system = |name: &str| (name == "GIT_CONFIG_NOSYSTEM").then(|| "1".into());
+        let config = Config::within(&files, program, no_system).expect("config");
         identities(&config, |name| variables.get(name).map(Into::into)).expect("identities")
     }
 
