@@ -938,6 +938,23 @@ fn a_list_is_filtered_and_newest_first() {
 }
 
 #[test]
+fn a_reader_who_has_read_enough_is_told_nothing() {
+    let sandbox = Sandbox::new();
+    sandbox.heddle(&["agent", "reserve", "--thread", "t"]).exits(0);
+    let unread = |args: &[&str]| {
+        let (reader, writer) = std::io::pipe().expect("pipe");
+        drop(reader);
+        let mut command = sandbox.command(args);
+        Answer::of(&command.stdout(writer).stderr(Stdio::piped()).output().expect("git-heddle")).exits(1)
+    };
+    for args in [&["thread", "list"][..], &["log"], &["thread", "show", "t"], &["--help"]] {
+        assert_eq!(unread(args).stderr, "", "{args:?}");
+    }
+    // A program that asked for a document is told that it has none.
+    assert!(unread(&["thread", "list", "--json"]).stderr.contains("standard output"));
+}
+
+#[test]
 fn a_reservation_whose_answer_nobody_got_is_taken_back() {
     let sandbox = Sandbox::new();
     let reserve = ["agent", "reserve", "--thread", "t"];

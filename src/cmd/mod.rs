@@ -53,9 +53,7 @@ pub fn main(args: Vec<OsString>) -> u8 {
         }
         Err(Refused::Information(text)) => match out.text(&text) {
             Ok(()) => exit::OK,
-            Err(error) => {
-                fail(&unwritten(&error), Format::Text, &Narrator::without_configuration(false), &mut out)
-            }
+            Err(error) => unprinted(&error, Format::Text, &Narrator::without_configuration(false), &mut out),
         },
         Err(Refused::Usage { message, hint, asked, family }) => {
             let failure = FailureDetail { kind: FailureKind::Usage, message, hint: Some(hint) };
@@ -129,7 +127,7 @@ fn of_template(done: Result<Report, Error>, format: Format, settings: &Settings,
     };
     match printed {
         Ok(()) => exit::OK,
-        Err(error) => fail(&unwritten(&error), format, &narrator, out),
+        Err(error) => unprinted(&error, format, &narrator, out),
     }
 }
 
@@ -285,6 +283,7 @@ fn fail_as(error: &Error, format: Format, narrator: &Narrator<'_>, out: &mut Std
             }
             code
         }
+        Error::Output(error) => unprinted(error, format, narrator, out),
         _ => fail(&detail, format, narrator, out),
     }
 }
@@ -301,6 +300,15 @@ fn failed(error: &impl ToString) -> FailureDetail {
 /// Standard output failed.
 fn unwritten(error: &io::Error) -> FailureDetail {
     failed(&format!("cannot write to standard output: {error}"))
+}
+
+/// Says that standard output failed, and returns the exit code. Who has read enough of a text
+/// and went away (`| head`) is told nothing, as by Git.
+fn unprinted(error: &io::Error, format: Format, narrator: &Narrator<'_>, out: &mut Stdout) -> u8 {
+    match (error.kind(), format) {
+        (io::ErrorKind::BrokenPipe, Format::Text) => FailureKind::Failed.exit_code(),
+        _ => fail(&unwritten(error), format, narrator, out),
+    }
 }
 
 /// Says what failed, as a document as well where JSON was asked for, and returns the exit
