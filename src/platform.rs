@@ -19,7 +19,7 @@ pub struct Moment {
     /// Wall time, to the millisecond.
     pub wall: DateTime<Utc>,
     /// Milliseconds on the clock that neither jumps nor counts suspended time, meaningful
-    /// within one boot.
+    /// within one boot, in every time namespace of it.
     pub monotonic_ms: u64,
 }
 
@@ -41,7 +41,7 @@ pub enum ProcessState {
     Gone,
     /// Somebody has it, started at this time (in the kernel's own unit, since boot).
     Running {
-        /// When it started.
+        /// When it started: the same in every time namespace, give or take [`START_SLACK`].
         start_time: u64,
         /// Whether it is stopped by a signal or a debugger.
         stopped: bool,
@@ -49,6 +49,10 @@ pub enum ProcessState {
     /// It may exist: no permission to look, or no way to.
     Unknown,
 }
+
+/// How far apart two looks at the start of one process may be: a time namespace shifts it by
+/// a part of the kernel's unit. No pid is given to another within 10 ms of its process's start.
+pub const START_SLACK: u64 = 1;
 
 /// The outside world of a decision; tests bring their own.
 pub trait Platform {
@@ -69,6 +73,7 @@ pub trait Platform {
 #[derive(Debug)]
 pub struct System {
     place: Place,
+    shift: TimeShift,
 }
 
 impl System {
@@ -79,6 +84,7 @@ impl System {
         let read = |path: &str| std::fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
         let namespace = std::fs::read_link("/proc/self/ns/pid").ok();
         Self {
+            shift: TimeShift::parse(&read("/proc/self/timens_offsets").unwrap_or_default()),
             place: Place {
                 host: host.unwrap_or_else(|_| "unknown".to_owned()),
                 boot_id: read("/proc/sys/kernel/random/boot_id"),
@@ -98,8 +104,8 @@ impl Platform for System {
     fn now(&self) -> Moment {
         let clock = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC);
         let monotonic_ms = clock.map_or(0, |time| {
-            let millis = i128::from(time.tv_sec()) * 1000 + i128::from(time.tv_nsec()) / 1_000_000;
-            u64::try_from(millis).unwrap_or(0)
+            let nanos = i128::from(time.tv_sec()) * NANOS + i128::from(time.tv_nsec()) - self.shift.monotonic;
+            u64::try_from(nanos / 1_000_000).unwrap_or(0)
         });
         Moment { wall: Utc::now().trunc_subsecs(3), monotonic_ms }
     }
@@ -113,7 +119,7 @@ impl Platform for System {
             return ProcessState::Gone;
         };
         match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
-            Ok(stat) => parse_stat(&stat, || other_threads(pid)),
+            Ok(stat) => self.shift.undo(parse_stat(&stat, || other_threads(pid))),
             // With `hidepid` a live process of somebody else has no entry, and a signal
             // is refused rather than undeliverable.
             Err(_) => match nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), None) {
@@ -125,6 +131,37 @@ impl Platform for System {
 
     fn random(&self, bytes: &mut [u8]) -> io::Result<()> {
         getrandom::fill(bytes).map_err(|error| io::Error::other(error.to_string()))
+    }
+}
+
+const NANOS: i128 = 1_000_000_000;
+
+/// What this process's time namespace adds to the clocks, in nanoseconds. A container may have
+/// one of its own, beside the same boot id and even the same pids.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct TimeShift {
+    monotonic: i128,
+    boottime: i128,
+}
+
+impl TimeShift {
+    /// Reads `/proc/self/timens_offsets`: a clock's name, seconds and nanoseconds a line. Where
+    /// there is none, nothing is added.
+    fn parse(text: &str) -> Self {
+        let of = |clock: &str| {
+            let mut fields = text.lines().find_map(|line| line.strip_prefix(clock))?.split_whitespace();
+            let mut next = || fields.next()?.parse::<i128>().ok();
+            Some(next()? * NANOS + next()?)
+        };
+        Self { monotonic: of("monotonic").unwrap_or(0), boottime: of("boottime").unwrap_or(0) }
+    }
+
+    /// The state of a process as it is seen where nothing is added: it started by the clock
+    /// that also counts suspended time, in hundredths of a second.
+    fn undo(self, state: ProcessState) -> ProcessState {
+        let ProcessState::Running { start_time, stopped } = state else { return state };
+        let ticks = i128::from(start_time) - self.boottime.div_euclid(NANOS / 100);
+        ProcessState::Running { start_time: u64::try_from(ticks).unwrap_or(0), stopped }
     }
 }
 
@@ -416,6 +453,16 @@ mod tests {
     fn stat_with_a_hostile_name_is_read_from_its_last_parenthesis() {
         let stat = "7 (a) b (c)) T 1 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 4242 0 0";
         assert_eq!(parse_stat(stat, || false), ProcessState::Running { start_time: 4242, stopped: true });
+    }
+
+    #[test]
+    fn what_a_time_namespace_adds_is_taken_off_again() {
+        let shift = TimeShift::parse("monotonic      86400         0\nboottime       -10 500000000\n");
+        assert_eq!(shift, TimeShift { monotonic: 86_400 * NANOS, boottime: -10 * NANOS + NANOS / 2 });
+        let seen = ProcessState::Running { start_time: 5_000, stopped: true };
+        assert_eq!(shift.undo(seen), ProcessState::Running { start_time: 5_950, stopped: true });
+        assert_eq!(shift.undo(ProcessState::Gone), ProcessState::Gone);
+        assert_eq!(TimeShift::parse(""), TimeShift::default());
     }
 
     #[test]

@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use super::session::{Heartbeat, Holder, Process, Session};
-use crate::platform::{Moment, Place, Platform, ProcessState};
+use crate::platform::{Moment, Place, Platform, ProcessState, START_SLACK};
 
 /// The verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,7 +99,7 @@ fn of_process(process: Process, place: &Place, lapsed: bool, platform: &dyn Plat
     }
     match platform.process(process.pid) {
         ProcessState::Gone => Liveness::Dead("its process is gone"),
-        ProcessState::Running { start_time, .. } if start_time != process.start_time => {
+        ProcessState::Running { start_time, .. } if start_time.abs_diff(process.start_time) > START_SLACK => {
             Liveness::Dead("its process is gone and the pid was given to another")
         }
         ProcessState::Running { .. } => Liveness::Alive("its process runs"),
@@ -242,7 +242,8 @@ mod tests {
         // The lease has lapsed in all of them: on one boot it does not matter.
         assert_eq!(verdict(command, true, here(), ProcessState::Gone, 1), "alive");
         assert_eq!(verdict(command, false, here(), running(42), 1), "alive");
-        assert_eq!(verdict(command, false, here(), running(43), 1), "dead");
+        assert_eq!(verdict(command, false, here(), running(43), 1), "alive");
+        assert_eq!(verdict(command, false, here(), running(44), 1), "dead");
         assert_eq!(verdict(command, false, here(), ProcessState::Gone, 1), "dead");
         assert_eq!(verdict(command, false, here(), ProcessState::Unknown, 1), "unknown");
         assert_eq!(verdict(None, true, here(), ProcessState::Gone, 1), "alive");
