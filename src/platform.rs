@@ -74,6 +74,8 @@ pub trait Platform {
 pub struct System {
     place: Place,
     shift: TimeShift,
+    /// Whether `/proc` counts pids as this process does.
+    numbers_agree: bool,
 }
 
 impl System {
@@ -83,8 +85,10 @@ impl System {
         let host = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned());
         let read = |path: &str| std::fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
         let namespace = std::fs::read_link("/proc/self/ns/pid").ok();
+        let own_pid = std::fs::read_link("/proc/self").ok();
         Self {
             shift: TimeShift::parse(&read("/proc/self/timens_offsets").unwrap_or_default()),
+            numbers_agree: own_pid.is_some_and(|pid| pid.as_os_str() == &*std::process::id().to_string()),
             place: Place {
                 host: host.unwrap_or_else(|_| "unknown".to_owned()),
                 boot_id: read("/proc/sys/kernel/random/boot_id"),
@@ -118,11 +122,13 @@ impl Platform for System {
         let Some(id) = i32::try_from(pid).ok().filter(|id| *id > 0) else {
             return ProcessState::Gone;
         };
-        match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
-            Ok(stat) => self.shift.undo(parse_stat(&stat, || other_threads(pid))),
+        let stat = self.numbers_agree.then(|| std::fs::read_to_string(format!("/proc/{pid}/stat")));
+        match stat {
+            Some(Ok(stat)) => self.shift.undo(parse_stat(&stat, || other_threads(pid))),
             // With `hidepid` a live process of somebody else has no entry, and a signal
-            // is refused rather than undeliverable.
-            Err(_) => match nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), None) {
+            // is refused rather than undeliverable. Where the `/proc` of another pid namespace
+            // is mounted, the entry is somebody else's.
+            _ => match nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), None) {
                 Err(nix::errno::Errno::ESRCH) => ProcessState::Gone,
                 _ => ProcessState::Unknown,
             },
@@ -162,6 +168,15 @@ impl TimeShift {
         let ProcessState::Running { start_time, stopped } = state else { return state };
         let ticks = i128::from(start_time) - self.boottime.div_euclid(NANOS / 100);
         ProcessState::Running { start_time: u64::try_from(ticks).unwrap_or(0), stopped }
+    }
+}
+
+/// Whether the process that `/proc` lists as `pid` has ended; a zombie has.
+#[must_use]
+pub fn listed_is_gone(pid: u32) -> bool {
+    match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Ok(stat) => parse_stat(&stat, || other_threads(pid)) == ProcessState::Gone,
+        Err(error) => matches!(error.raw_os_error(), Some(nix::libc::ENOENT | nix::libc::ESRCH)),
     }
 }
 

@@ -4,7 +4,7 @@
 mod support_processes;
 mod support_worlds;
 
-use support_processes::Sandbox;
+use support_processes::{Sandbox, read};
 use support_worlds::{Owner, World};
 
 #[test]
@@ -54,6 +54,20 @@ fn a_process_in_another_pid_namespace_is_unknown_and_not_dead() {
     let owner = Owner::by_command(&sandbox, &world);
     owner.is("alive", &sandbox, &World::plain(), "a command in there");
     owner.is("alive", &sandbox, &world, "a command in another one");
+}
+
+#[test]
+fn the_proc_of_another_pid_namespace_is_not_believed() {
+    let Some(world) = World::apart(&["--pid", "--fork", "--kill-child"]) else { return };
+    let sandbox = Sandbox::new();
+    let owner = Owner::by_process(&sandbox);
+    owner.is("unknown", &sandbox, &world, "with another /proc");
+    // What it shows of a pid is somebody else's.
+    let before = read(&sandbox.git_dir().join("heddle"));
+    let asked = world.heddle(&sandbox, &["agent", "reserve", "--thread", "u", "--hold-for-pid", "1"]);
+    assert_eq!(asked.code, Some(1), "{asked:?}");
+    assert!(asked.stderr.contains("process 1 cannot be looked at"), "{asked:?}");
+    assert_eq!(read(&sandbox.git_dir().join("heddle")), before);
 }
 
 #[test]

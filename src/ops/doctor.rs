@@ -17,7 +17,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::git::moving::Checkout;
 use crate::names::{READY, SessionId, THREADS, ThreadName};
-use crate::platform::ProcessState;
+use crate::platform::listed_is_gone;
 use crate::session::binding::Binding;
 use crate::session::liveness::Presence;
 use crate::session::session::End;
@@ -387,7 +387,7 @@ fn possible_holder(context: &Context<'_>, path: &Path) -> Option<String> {
             continue;
         };
         // A process that has ended holds nothing, though nobody may have asked for its end yet.
-        if pid == std::process::id() || context.platform.process(pid) == ProcessState::Gone {
+        if pid == std::process::id() || listed_is_gone(pid) {
             continue;
         }
         let process = process.path();
