@@ -454,3 +454,78 @@ fn a_journal_that_names_what_is_not_its_threads_has_nothing_done_to_it() {
         }
     }
 }
+
+#[test]
+fn no_damage_to_what_was_installed_makes_a_command_panic_or_touch_what_is_not_a_hook() {
+    let mut world = World::new();
+    let hooks = world.sandbox.git_dir().join("hooks");
+    fs::create_dir_all(&hooks).expect("folder");
+    fs::write(hooks.join("pre-commit"), "#!/bin/sh\nexit 0\n").expect("hook");
+    world.sandbox.heddle(&["hooks", "install"]).ok();
+    let top = world.sandbox.path("");
+    world.files = read(&top);
+    let targets = ["heddle/hooks.json", "hooks/pre-commit", "hooks/reference-transaction"]
+        .map(|name| Path::new("repo/.git").join(name));
+    let record: Value = match &world.files[&targets[0]] {
+        Body::File(bytes) => serde_json::from_slice(bytes).expect("JSON"),
+        other => panic!("{other:?}"),
+    };
+    // What it may be made to say: folders in which nothing of ours is, or that are none.
+    let outside = world.sandbox.path("outside");
+    fs::create_dir(outside.join("empty")).expect("folder");
+    fs::write(outside.join("pre-commit"), "#!/bin/sh\nexit 0\n").expect("hook");
+    world.files = read(&top);
+    let below = |name: &str| outside.join(name);
+    let stories =
+        [below("canary"), below("empty"), below("none"), outside.clone(), top.clone(), PathBuf::new()];
+    let readers: [&[&str]; 2] = [&["hooks", "status"], &["doctor"]];
+    let writers: [&[&str]; 3] =
+        [&["hooks", "uninstall"], &["hooks", "install"], &["hooks", "run", "pre-commit"]];
+    let strategy = (
+        prop::option::of((0..stories.len(), prop::sample::select(vec!["folders", "made", "skipped"]))),
+        prop::collection::vec((0..targets.len(), damage()), 0..3),
+        0..writers.len(),
+    );
+    let outside_of = |files: &Files| -> Files {
+        let apart = files.iter().filter(|(path, _)| path.starts_with("outside"));
+        apart.map(|(path, body)| (path.clone(), body.clone())).collect()
+    };
+    TestRunner::new(config(20))
+        .run(&strategy, |(story, damages, writer)| {
+            let mut state = world.files.clone();
+            if let Some((place, key)) = story {
+                let mut record = record.clone();
+                record[key] = if key == "skipped" {
+                    json!({stories[place].to_string_lossy(): "why"})
+                } else {
+                    json!([stories[place]])
+                };
+                state.insert(targets[0].clone(), Body::File(format!("{record}\n").into_bytes()));
+            }
+            let bytes = |state: &Files, path: &PathBuf| match state.get(path) {
+                Some(Body::File(bytes)) => bytes.clone(),
+                _ => Vec::new(),
+            };
+            let others: Vec<Vec<u8>> = targets.iter().map(|path| bytes(&state, path)).collect();
+            for (target, damage) in &damages {
+                let new = damage.of(&bytes(&state, &targets[*target]), &others);
+                state.insert(targets[*target].clone(), Body::File(new));
+            }
+            restore(&top, &state);
+            let fault = |fault: String| TestCaseError::fail(format!("{story:?} {damages:?}: {fault}"));
+            world.judge(&readers, &[]).map_err(fault)?;
+            let before = read(&top);
+            let ended = world.run(writers[writer]).map_err(fault)?;
+            let after = read(&top);
+            let counts =
+                |path: &Path| !path.starts_with("repo/.git/heddle/locks") && *path != *Path::new("repo/.git");
+            let written = changed(&before, &after, counts);
+            let refused = ended.code != Some(0) && !written.is_empty() && writer < 2;
+            let touched = outside_of(&before) != outside_of(&after);
+            if refused || touched {
+                return Err(fault(format!("{:?} changed {written:?}: {ended:?}", writers[writer])));
+            }
+            Ok(())
+        })
+        .unwrap_or_else(|error| panic!("{error}"));
+}
