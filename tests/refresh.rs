@@ -364,7 +364,7 @@ fn commits_are_signed_where_the_configuration_says_so_and_keep_their_encoding() 
     refresh(&sandbox, "t", &[]).exits(0);
     for revision in ["refs/heddle/threads/t", "refs/heddle/threads/t~1"] {
         let raw = sandbox.git(&["cat-file", "commit", revision]);
-        assert!(raw.contains("gpgsig -----BEGIN PGP SIGNATURE-----"), "{raw}");
+        assert!(raw.contains("\ngpgsig") && raw.contains(" -----BEGIN PGP SIGNATURE-----"), "{raw}");
     }
     let shown = sandbox.git(&["log", "-1", "--date=iso", "--format=%an %ad %e %s", "refs/heddle/threads/t"]);
     assert_eq!(shown, "Grace 2020-02-03 04:05:06 +0530 ISO-8859-1 café");

@@ -876,17 +876,12 @@ fn a_mirror_clone_is_refused() {
 
 #[test]
 fn repositories_that_libgit2_cannot_open_are_not_usable() {
-    for (option, word) in [("--ref-format=reftable", "reftable"), ("--object-format=sha256", "SHA-256")] {
-        let sandbox = Sandbox::empty();
-        let init = sandbox.program("git", &sandbox.root(), &["init", "--quiet", option]).output();
-        if !init.expect("git").status.success() {
-            continue;
-        }
-        sandbox.git(&["commit", "--quiet", "--allow-empty", "--message", "first"]);
-        for command in [vec!["agent", "reserve", "--thread", "t"], vec!["agent", "list"]] {
-            let answer = sandbox.refused(128, &command);
-            assert!(answer.stderr.contains(word), "{option}: {}", answer.stderr);
-        }
+    let sandbox = Sandbox::empty();
+    sandbox.git(&["init", "--quiet", "--ref-format=reftable"]);
+    sandbox.git(&["commit", "--quiet", "--allow-empty", "--message", "first"]);
+    for command in [vec!["agent", "reserve", "--thread", "t"], vec!["agent", "list"]] {
+        let answer = sandbox.refused(128, &command);
+        assert!(answer.stderr.contains("reftable"), "{}", answer.stderr);
     }
 }
 

@@ -14,6 +14,7 @@ use std::process::{Command, Stdio};
 
 use super::merge::{Conflicts, oid, scratch_objects};
 use super::program::Program;
+use super::repo::named;
 use super::trailers::{Stamp, may_claim, stamp};
 use super::{GitError, Repo};
 use crate::names::{CommitId, TreeId};
@@ -313,7 +314,7 @@ impl Repo {
     /// [`GitError::Library`] if the objects cannot be looked at.
     pub fn missing_in_tree(&self, tree: &TreeId, known: &CommitId) -> Result<Option<String>, GitError> {
         let known = self.raw().find_commit(oid(known)?).ok().map(|known| known.tree_id());
-        let tree = git2::Oid::from_str(tree.as_str())?;
+        let tree = named(tree.as_str())?;
         let odb = self.raw().odb()?;
         let mut trees = vec![(tree, known)];
         while let Some((id, known)) = trees.pop() {

@@ -5,7 +5,9 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use super::key::Key;
 use super::merge::oid;
+use super::repo::named;
 use super::trees::differences;
 use super::{GitError, Repo};
 use crate::names::{CommitId, TreeId};
@@ -27,7 +29,7 @@ pub struct Change {
 /// # Errors
 /// [`GitError::Library`] if an object is missing.
 pub fn changed(repo: &Repo, from: &TreeId, to: &TreeId) -> Result<Vec<Change>, GitError> {
-    let tree = |id: &TreeId| repo.raw().find_tree(git2::Oid::from_str(id.as_str())?);
+    let tree = |id: &TreeId| repo.raw().find_tree(named(id.as_str())?);
     let (from, to) = (tree(from)?, tree(to)?);
     let differing = differences(repo, from.id(), to.id())?;
     if differing.is_empty() {
@@ -35,7 +37,7 @@ pub fn changed(repo: &Repo, from: &TreeId, to: &TreeId) -> Result<Vec<Change>, G
     }
     // libgit2 looks for attributes in the index as well: it would read all of it, and fail where
     // it is split or sparse. The files of the worktree tell text from binary.
-    repo.raw().set_index(&mut git2::Index::new()?)?;
+    repo.raw().set_index(&mut git2::Index::new_ext(repo.raw().object_format())?)?;
     let mut options = git2::DiffOptions::new();
     options.disable_pathspec_match(true);
     for difference in differing {
@@ -82,11 +84,8 @@ pub fn changed_paths(repo: &Repo, from: &CommitId, to: &CommitId) -> Result<Vec<
 pub struct Counter<'repo> {
     repo: &'repo Repo,
     odb: git2::Odb<'repo>,
-    old: RefCell<HashMap<git2::Oid, Rc<[u8]>>>,
+    old: RefCell<HashMap<Key, Rc<[u8]>>>,
 }
-
-/// How many bytes an id takes in a tree: repositories with others are not opened.
-const ID: usize = 20;
 
 /// An entry of a tree, as it lies there.
 pub(super) struct Entry<'a> {
@@ -107,14 +106,15 @@ impl Entry<'_> {
     }
 }
 
-/// The entries in the contents of a tree, up to the first that cannot be understood.
-pub(super) fn entries(mut tree: &[u8]) -> impl Iterator<Item = Entry<'_>> {
+/// The entries in the contents of a tree whose ids have `id_size` bytes, up to the first that
+/// cannot be understood.
+pub(super) fn entries(mut tree: &[u8], id_size: usize) -> impl Iterator<Item = Entry<'_>> {
     std::iter::from_fn(move || {
         let space = tree.iter().position(|byte| *byte == b' ')?;
         let (mode, rest) = (&tree[..space], &tree[space + 1..]);
         let nul = rest.iter().position(|byte| *byte == 0)?;
         let (name, rest) = (&rest[..nul], &rest[nul + 1..]);
-        let (id, rest) = rest.split_at_checked(ID)?;
+        let (id, rest) = rest.split_at_checked(id_size)?;
         let id = git2::Oid::from_bytes(id).ok()?;
         tree = rest;
         Some(Entry { mode, name, id })
@@ -146,8 +146,9 @@ impl<'repo> Counter<'repo> {
         if old == new {
             return Ok(0);
         }
+        let id_size = new.as_bytes().len();
         let (old, new) = (self.old(old)?, self.odb.read(new)?);
-        let (mut old, mut new) = (entries(&old).peekable(), entries(new.data()).peekable());
+        let (mut old, mut new) = (entries(&old, id_size).peekable(), entries(new.data(), id_size).peekable());
         let mut count = 0;
         loop {
             let order = match (old.peek(), new.peek()) {
@@ -172,17 +173,18 @@ impl<'repo> Counter<'repo> {
 
     /// The number of files below a tree.
     fn all(&self, tree: git2::Oid) -> Result<usize, GitError> {
+        let id_size = tree.as_bytes().len();
         let tree = self.odb.read(tree)?;
         let below = |entry: Entry<'_>| if entry.is_tree() { self.all(entry.id) } else { Ok(1) };
-        entries(tree.data()).map(below).sum()
+        entries(tree.data(), id_size).map(below).sum()
     }
 
     fn old(&self, tree: git2::Oid) -> Result<Rc<[u8]>, GitError> {
-        if let Some(known) = self.old.borrow().get(&tree) {
+        if let Some(known) = self.old.borrow().get(&Key::from(tree)) {
             return Ok(Rc::clone(known));
         }
         let contents: Rc<[u8]> = self.odb.read(tree)?.data().into();
-        self.old.borrow_mut().insert(tree, Rc::clone(&contents));
+        self.old.borrow_mut().insert(tree.into(), Rc::clone(&contents));
         Ok(contents)
     }
 }

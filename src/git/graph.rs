@@ -8,6 +8,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::key::Key;
 use super::merge::{merge_base, oid};
 use super::repo::commit_id;
 use super::{GitError, Repo};
@@ -25,7 +26,7 @@ pub struct Ahead {
 /// Commits in an order in which none comes before its children, with their parents.
 struct Region {
     order: Vec<(git2::Oid, Vec<git2::Oid>)>,
-    known: HashSet<git2::Oid>,
+    known: HashSet<Key>,
 }
 
 impl Region {
@@ -41,7 +42,7 @@ impl Region {
         for oid in walk {
             let oid = oid?;
             order.push((oid, repo.raw().find_commit(oid)?.parent_ids().collect()));
-            known.insert(oid);
+            known.insert(oid.into());
         }
         Ok(Self { order, known })
     }
@@ -50,17 +51,19 @@ impl Region {
     /// which commits outside it is left.
     fn reach(&self, starts: &[git2::Oid]) -> Vec<(usize, Vec<git2::Oid>)> {
         let mut reached: Vec<(usize, Vec<git2::Oid>)> = vec![(0, Vec::new()); starts.len()];
-        let mut pending: HashMap<git2::Oid, Bits> = HashMap::new();
-        for (at, start) in starts.iter().enumerate().filter(|(_, start)| self.known.contains(start)) {
-            pending.entry(*start).or_insert_with(|| Bits::none(starts.len())).set(at);
+        let mut pending: HashMap<Key, Bits> = HashMap::new();
+        for (at, start) in
+            starts.iter().enumerate().filter(|(_, start)| self.known.contains(&Key::from(**start)))
+        {
+            pending.entry((*start).into()).or_insert_with(|| Bits::none(starts.len())).set(at);
         }
         for (commit, parents) in &self.order {
             // What no start leads to hands nothing on.
-            let Some(bits) = pending.remove(commit) else { continue };
+            let Some(bits) = pending.remove(&Key::from(*commit)) else { continue };
             bits.each(|at| reached[at].0 += 1);
             for parent in parents {
-                if self.known.contains(parent) {
-                    pending.entry(*parent).or_insert_with(|| Bits::none(starts.len())).add(&bits);
+                if self.known.contains(&Key::from(*parent)) {
+                    pending.entry((*parent).into()).or_insert_with(|| Bits::none(starts.len())).add(&bits);
                 } else {
                     bits.each(|at| {
                         if !reached[at].1.contains(parent) {
@@ -74,11 +77,11 @@ impl Region {
     }
 
     /// The commits of the region from which `end`, outside it, is reachable.
-    fn leading_to(&self, end: git2::Oid) -> HashSet<git2::Oid> {
+    fn leading_to(&self, end: git2::Oid) -> HashSet<Key> {
         let mut leading = HashSet::new();
         for (commit, parents) in self.order.iter().rev() {
-            if parents.iter().any(|parent| *parent == end || leading.contains(parent)) {
-                leading.insert(*commit);
+            if parents.iter().any(|parent| *parent == end || leading.contains(&Key::from(*parent))) {
+                leading.insert(Key::from(*commit));
             }
         }
         leading
@@ -161,7 +164,7 @@ pub fn behind(
     for (fork, (start, (commits, _))) in forks.iter().zip(starts.iter().zip(reached)) {
         // Only what has the whole history of the oldest has everything outside the region. A
         // fork on another line, or one whose clock was wrong, is counted by itself.
-        let behind = if *start == oldest || leading.contains(start) {
+        let behind = if *start == oldest || leading.contains(&Key::from(*start)) {
             region.order.len() - commits
         } else {
             repo.raw().graph_ahead_behind(*start, target)?.1

@@ -134,7 +134,8 @@ impl Repo {
         }
         let input = if firing.event == "reference-transaction" {
             args.extend(["update-ref", "--stdin"].map(str::to_owned));
-            format!("start\nverify {SCRATCH_REF} {}\nprepare\nabort\n", "0".repeat(40))
+            // Without an old value it is to be absent, whatever length an id has here.
+            format!("start\nverify {SCRATCH_REF}\nprepare\nabort\n")
         } else {
             args.extend(["hook", "run", "--ignore-missing", firing.event].map(str::to_owned));
             String::new()

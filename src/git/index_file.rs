@@ -11,11 +11,9 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-/// How an entry begins: times, device, inode, mode, owner, size, id, flags.
-const FIXED: usize = 62;
-/// The part of it that tells of the file: everything before the id.
+/// How an entry begins: times, device, inode, mode, owner, size. The id and the flags follow.
 const STAT: usize = 40;
-const ID: usize = 20;
+const FLAGS: usize = 2;
 /// The flag of an entry that has a second word of flags.
 const EXTENDED: u16 = 0x4000;
 const STAGE: u16 = 0x3000;
@@ -52,8 +50,9 @@ impl Entry {
     }
 }
 
-/// The file of an index with these entries, which is not hashed: Git does not look at the hash.
-pub(super) fn index_of(entries: &BTreeMap<Vec<u8>, Entry>) -> Vec<u8> {
+/// The file of an index with these entries, whose ids have `id_size` bytes. It is not hashed: Git
+/// does not look at the hash.
+pub(super) fn index_of(entries: &BTreeMap<Vec<u8>, Entry>, id_size: usize) -> Vec<u8> {
     let extended = entries.values().any(|entry| entry.more_flags != 0);
     let mut file = b"DIRC".to_vec();
     file.extend_from_slice(&if extended { 3u32 } else { 2 }.to_be_bytes());
@@ -73,13 +72,14 @@ pub(super) fn index_of(entries: &BTreeMap<Vec<u8>, Entry>) -> Vec<u8> {
         let length = (file.len() - start + 8) & !7;
         file.resize(start + length, 0);
     }
-    file.resize(file.len() + ID, 0);
+    file.resize(file.len() + id_size, 0);
     file
 }
 
 /// The entries of an index, in order, from any reader.
 pub(super) struct Entries<R> {
     reader: R,
+    id_size: usize,
     version: u32,
     left: u32,
     /// What was read and not taken yet lies between these two.
@@ -90,13 +90,15 @@ pub(super) struct Entries<R> {
 }
 
 impl<R: Read> Entries<R> {
-    /// The entries of the index that `reader` reads; `None` if it is of no version known here.
+    /// The entries of the index that `reader` reads, whose ids have `id_size` bytes; `None` if
+    /// it is of no version known here.
     ///
     /// # Errors
     /// If it cannot be read.
-    pub(super) fn new(reader: R) -> io::Result<Option<Self>> {
+    pub(super) fn new(reader: R, id_size: usize) -> io::Result<Option<Self>> {
         let mut entries = Self {
             reader,
+            id_size,
             version: 0,
             left: 0,
             buffer: vec![0; 64 << 10],
@@ -122,19 +124,20 @@ impl<R: Read> Entries<R> {
             return Ok(None);
         }
         self.left -= 1;
-        self.need(FIXED + 2)?;
-        let fixed = &self.buffer[self.start..self.start + FIXED];
+        let fixed = STAT + self.id_size + FLAGS;
+        self.need(fixed + FLAGS)?;
+        let (fixed, more) = self.buffer[self.start..].split_at(fixed);
         let mut stat = [0; STAT];
         stat.copy_from_slice(&fixed[..STAT]);
-        let id = git2::Oid::from_bytes(&fixed[STAT..STAT + ID]).map_err(io::Error::other)?;
-        let flags = u16::from_be_bytes([fixed[60], fixed[61]]);
+        let id = git2::Oid::from_bytes(&fixed[STAT..STAT + self.id_size]).map_err(io::Error::other)?;
+        let flags = u16::from_be_bytes([fixed[fixed.len() - 2], fixed[fixed.len() - 1]]);
         let mode = u32::from_be_bytes([stat[24], stat[25], stat[26], stat[27]]);
-        let mut at = FIXED;
+        let mut at = fixed.len();
         let more_flags = if flags & EXTENDED == 0 {
             0
         } else {
-            at += 2;
-            u16::from_be_bytes([self.buffer[self.start + FIXED], self.buffer[self.start + FIXED + 1]])
+            at += FLAGS;
+            u16::from_be_bytes([more[0], more[1]])
         };
         let entry = Entry { stat, mode, id, flags, more_flags };
         if !entry.is_plain() || mode & 0o170_000 == 0o040_000 {
@@ -190,7 +193,7 @@ impl<R: Read> Entries<R> {
     pub(super) fn rest(mut self) -> io::Result<Vec<u8>> {
         let mut rest = self.buffer[self.start..self.end].to_vec();
         self.reader.read_to_end(&mut rest)?;
-        rest.truncate(rest.len().saturating_sub(ID));
+        rest.truncate(rest.len().saturating_sub(self.id_size));
         Ok(rest)
     }
 
@@ -226,10 +229,11 @@ impl<R: Read> Entries<R> {
     }
 }
 
-/// Whether the index at `path` is understood here, so that nothing in it is unmerged.
-pub(super) fn is_understood(path: &Path) -> bool {
+/// Whether the index at `path`, whose ids have `id_size` bytes, is understood here, so that
+/// nothing in it is unmerged.
+pub(super) fn is_understood(path: &Path, id_size: usize) -> bool {
     let look = || -> io::Result<bool> {
-        let Some(mut entries) = Entries::new(File::open(path)?)? else { return Ok(false) };
+        let Some(mut entries) = Entries::new(File::open(path)?, id_size)? else { return Ok(false) };
         while entries.step()?.is_some() {}
         Ok(true)
     };
@@ -250,16 +254,16 @@ pub(super) struct Remembered {
     pub(super) folders: Vec<Remembered>,
 }
 
-/// The trees that an index remembers, from what follows its entries; `None` if there are none
-/// or something is there that must be understood and is not.
-pub(super) fn remembered(mut extensions: &[u8]) -> Option<Remembered> {
+/// The trees that an index remembers, by ids of `id_size` bytes, from what follows its entries;
+/// `None` if there are none or something is there that must be understood and is not.
+pub(super) fn remembered(mut extensions: &[u8], id_size: usize) -> Option<Remembered> {
     let mut found = None;
     while !extensions.is_empty() {
         let (head, rest) = extensions.split_at_checked(8)?;
         let length = u32::from_be_bytes([head[4], head[5], head[6], head[7]]);
         let (data, rest) = rest.split_at_checked(usize::try_from(length).ok()?)?;
         match &head[..4] {
-            b"TREE" => found = Some(folder(&mut &*data, 0)?),
+            b"TREE" => found = Some(folder(&mut &*data, id_size, 0)?),
             // Who does not know one that is not in capitals must not go on.
             name if !name[0].is_ascii_uppercase() => return None,
             _ => {}
@@ -269,7 +273,7 @@ pub(super) fn remembered(mut extensions: &[u8]) -> Option<Remembered> {
     found
 }
 
-fn folder(data: &mut &[u8], depth: usize) -> Option<Remembered> {
+fn folder(data: &mut &[u8], id_size: usize, depth: usize) -> Option<Remembered> {
     const DEEP: usize = 500;
     let mut until = |end: u8| {
         let at = data.iter().position(|byte| *byte == end)?;
@@ -283,7 +287,7 @@ fn folder(data: &mut &[u8], depth: usize) -> Option<Remembered> {
     let tree = match usize::try_from(count) {
         Err(_) => None,
         Ok(count) => {
-            let (id, rest) = data.split_at_checked(ID)?;
+            let (id, rest) = data.split_at_checked(id_size)?;
             *data = rest;
             Some((git2::Oid::from_bytes(id).ok()?, count))
         }
@@ -291,6 +295,6 @@ fn folder(data: &mut &[u8], depth: usize) -> Option<Remembered> {
     if depth > DEEP {
         return None;
     }
-    let folders = (0..folders).map(|_| folder(data, depth + 1)).collect::<Option<Vec<_>>>()?;
+    let folders = (0..folders).map(|_| folder(data, id_size, depth + 1)).collect::<Option<Vec<_>>>()?;
     Some(Remembered { name, tree, folders })
 }

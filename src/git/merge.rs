@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::program::{ALTERNATES, OBJECTS, Program};
-use super::repo::commit_id;
+use super::repo::{commit_id, named};
 use super::{GitError, Repo};
 use crate::names::CommitId;
 
@@ -201,7 +201,7 @@ fn alternate(path: &Path) -> OsString {
 
 /// libgit2's name for one of our commits.
 pub(in crate::git) fn oid(commit: &CommitId) -> Result<git2::Oid, GitError> {
-    Ok(git2::Oid::from_str(commit.as_str())?)
+    Ok(named(commit.as_str())?)
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ pub mod history;
 pub mod hooks;
 mod ident;
 mod index_file;
+mod key;
 pub mod land;
 pub mod merge;
 pub mod moving;

@@ -68,7 +68,7 @@ impl<'a> Staging<'a> {
         }
         let odb = repo.raw().odb()?;
         let tree = repo.raw().find_commit(oid(tip)?)?.tree_id();
-        let mut found = Found { odb: &odb, entries: BTreeMap::new() };
+        let mut found = Found { odb: &odb, id_size: repo.id_size(), entries: BTreeMap::new() };
         for path in &named {
             if !found.at(tree, path)? {
                 return Ok(None);
@@ -76,14 +76,14 @@ impl<'a> Staging<'a> {
         }
         let mut only = found.entries;
         let (source, _) = staging.source(follows);
-        let modified = match recall(&mut only, &source) {
+        let modified = match recall(&mut only, &source, repo.id_size()) {
             Ok(modified) => modified,
             Err(error) if error.kind() == io::ErrorKind::Unsupported => return Ok(None),
             Err(error) => return Err(io_error("read", &source)(error)),
         };
         let index = staging.index();
         let write = || {
-            fs::write(&index, index_of(&only))?;
+            fs::write(&index, index_of(&only, repo.id_size()))?;
             match modified {
                 Some(modified) => File::options().write(true).open(&index)?.set_modified(modified),
                 None => Ok(()),
@@ -158,6 +158,7 @@ fn is_reached(worktree: &Path, path: &[Vec<u8>], slash: bool) -> bool {
 /// Looks for what a tree has at paths.
 struct Found<'a> {
     odb: &'a git2::Odb<'a>,
+    id_size: usize,
     entries: BTreeMap<Vec<u8>, Entry>,
 }
 
@@ -170,7 +171,7 @@ impl Found<'_> {
             let last = number + 1 == path.len();
             let object = self.odb.read(tree)?;
             let mut next = None;
-            for entry in entries(object.data()) {
+            for entry in entries(object.data(), self.id_size) {
                 let name = [&prefix[..], entry.name].concat();
                 if entry.name != wanted.as_slice() {
                     if RULES.contains(&entry.name) && !entry.is_tree() {
@@ -198,7 +199,7 @@ impl Found<'_> {
     /// Takes everything below the folder `path`.
     fn below(&mut self, tree: git2::Oid, path: &[u8]) -> Result<bool, GitError> {
         let object = self.odb.read(tree)?;
-        for entry in entries(object.data()) {
+        for entry in entries(object.data(), self.id_size) {
             let name = [path, b"/", entry.name].concat();
             let mode = mode_of(&entry);
             if entry.is_tree() {
@@ -217,7 +218,11 @@ impl Found<'_> {
 
 /// Takes over into `only` what the index at `source` knows of files of the same content, as
 /// `git read-tree -m` would; when that index was written, by which Git tells what it has to compare.
-fn recall(only: &mut BTreeMap<Vec<u8>, Entry>, source: &Path) -> io::Result<Option<std::time::SystemTime>> {
+fn recall(
+    only: &mut BTreeMap<Vec<u8>, Entry>,
+    source: &Path,
+    id_size: usize,
+) -> io::Result<Option<std::time::SystemTime>> {
     let strange = || io::Error::from(io::ErrorKind::Unsupported);
     if !shared_halves(source).is_empty() {
         return Err(strange());
@@ -228,7 +233,7 @@ fn recall(only: &mut BTreeMap<Vec<u8>, Entry>, source: &Path) -> io::Result<Opti
         Err(error) => return Err(error),
     };
     let modified = file.metadata()?.modified()?;
-    let mut entries = Entries::new(file)?.ok_or_else(strange)?;
+    let mut entries = Entries::new(file, id_size)?.ok_or_else(strange)?;
     let mut wanted = only.iter_mut().peekable();
     while let Some(entry) = entries.step()? {
         while wanted.next_if(|(name, _)| name.as_slice() < entries.name()).is_some() {}
@@ -250,23 +255,23 @@ impl Only {
     /// # Errors
     /// [`GitError::Io`] if the index cannot be read; [`GitError::Library`].
     pub(super) fn write_tree(&self, repo: &Repo, path: &Path, tip: git2::Oid) -> Result<git2::Oid, GitError> {
-        let changes = self.changes(path).map_err(io_error("read", path))?;
+        let changes = self.changes(path, repo.id_size()).map_err(io_error("read", path))?;
         let changes: Vec<(&[u8], Change)> =
             changes.iter().map(|(name, change)| (name.as_slice(), *change)).collect();
         let odb = repo.raw().odb()?;
-        match rewrite(&odb, Some(tip), &changes)? {
+        match rewrite(&odb, repo.id_size(), Some(tip), &changes)? {
             Some(tree) => Ok(tree),
             None => Ok(odb.write(git2::ObjectType::Tree, b"")?),
         }
     }
 
     /// What differs in the index at `path`.
-    fn changes(&self, path: &Path) -> io::Result<BTreeMap<Vec<u8>, Change>> {
+    fn changes(&self, path: &Path, id_size: usize) -> io::Result<BTreeMap<Vec<u8>, Change>> {
         if !shared_halves(path).is_empty() {
             return Err(io::ErrorKind::Unsupported.into());
         }
         let mut changes: BTreeMap<Vec<u8>, Change> = self.0.keys().map(|name| (name.clone(), None)).collect();
-        let entries = Entries::new(File::open(path)?)?;
+        let entries = Entries::new(File::open(path)?, id_size)?;
         let mut entries = entries.ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))?;
         while let Some(entry) = entries.step()? {
             let name = entries.name();
@@ -283,6 +288,7 @@ impl Only {
 /// Writes `tree` with `changes`, which are sorted; `None` if nothing is left in it.
 fn rewrite(
     odb: &git2::Odb<'_>,
+    id_size: usize,
     tree: Option<git2::Oid>,
     changes: &[(&[u8], Change)],
 ) -> Result<Option<git2::Oid>, GitError> {
@@ -293,7 +299,7 @@ fn rewrite(
     let data = object.as_ref().map(git2::OdbObject::data).unwrap_or_default();
     // By what trees are sorted by: a folder as if its name ended in a slash.
     let mut all: BTreeMap<Vec<u8>, (u32, git2::Oid)> =
-        entries(data).map(|entry| (entry.key().collect(), (mode_of(&entry), entry.id))).collect();
+        entries(data, id_size).map(|entry| (entry.key().collect(), (mode_of(&entry), entry.id))).collect();
     let mut folders: BTreeMap<&[u8], Vec<(&[u8], Change)>> = BTreeMap::new();
     for (path, change) in changes {
         match (path.iter().position(|byte| *byte == b'/'), change) {
@@ -306,7 +312,7 @@ fn rewrite(
     }
     for (folder, changes) in folders {
         let below = all.get(folder).map(|(_, id)| *id);
-        match rewrite(odb, below, &changes)? {
+        match rewrite(odb, id_size, below, &changes)? {
             Some(id) => drop(all.insert(folder.to_vec(), (TREE, id))),
             None => drop(all.remove(folder)),
         }

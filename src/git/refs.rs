@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::commit::raw_date;
 use super::program::Program;
-use super::repo::commit_id;
+use super::repo::{commit_id, named};
 use super::{GitError, Repo};
 use crate::names::CommitId;
 use crate::store::journal::FileIdentity;
@@ -440,7 +440,7 @@ impl LockedRef<'_> {
 
     fn set(mut self, new: &CommitId, message: &str) -> Result<(), GitError> {
         self.repo.raw().reference_ensure_log(&self.name)?;
-        let oid = git2::Oid::from_str(new.as_str())?;
+        let oid = named(new.as_str())?;
         // A reflog's lines cannot hold a newline.
         let message = message.replace(['\n', '\r'], " ");
         let who = self.repo.log_identity()?;
@@ -455,7 +455,7 @@ impl LockedRef<'_> {
     /// [`GitError::RefMoved`] if it exists: nothing is written.
     pub fn create_without_log(mut self, new: &CommitId) -> Result<(), GitError> {
         self.check(&Expected::Absent)?;
-        let (oid, who) = (git2::Oid::from_str(new.as_str())?, self.repo.log_identity()?);
+        let (oid, who) = (named(new.as_str())?, self.repo.log_identity()?);
         self.transaction.set_target(&self.name, oid, Some(&who), "")?;
         self.transaction.commit()?;
         Ok(())

@@ -272,6 +272,14 @@ impl Repo {
         &self.inner
     }
 
+    /// How many bytes the ids of its objects have.
+    pub(in crate::git) fn id_size(&self) -> usize {
+        match self.inner.object_format() {
+            git2::ObjectFormat::Sha1 => 20,
+            git2::ObjectFormat::Sha256 => 32,
+        }
+    }
+
     /// Spares comparing every object that is read with its name, as Git itself does where it
     /// only looks: for commands that show and write nothing.
     pub fn only_looks(&self) {
@@ -371,8 +379,6 @@ fn unusable(git_dir: &Path, error: &git2::Error) -> GitError {
         "its refs are in the reftable format, which git-heddle cannot read yet; 'git refs migrate --ref-format=files' \
          converts it"
             .to_owned()
-    } else if message.contains("objectformat") || message.contains("object format") {
-        "its objects are named by SHA-256, which git-heddle cannot read yet".to_owned()
     } else {
         message.to_owned()
     };
@@ -411,6 +417,15 @@ fn trust_git() {
 fn allow_partial_clones() {
     // SAFETY: it sets one global list; heddle opens repositories from one thread.
     let _ = unsafe { git2::opts::set_extensions(&["partialclone"]) };
+}
+
+/// libgit2's name for the object that Git names `id`, by either hash.
+pub(in crate::git) fn named(id: &str) -> Result<git2::Oid, git2::Error> {
+    let format = match id.len() {
+        64 => git2::ObjectFormat::Sha256,
+        _ => git2::ObjectFormat::Sha1,
+    };
+    git2::Oid::from_str_ext(id, format)
 }
 
 /// Our name for a commit that libgit2 names.

@@ -33,7 +33,7 @@ use super::index_file::is_understood;
 use super::merge::oid;
 use super::only::Only;
 use super::program::Program;
-use super::repo::tree_id;
+use super::repo::{named, tree_id};
 use super::trees::differences;
 use super::write_tree::write_tree;
 use super::{GitError, Repo};
@@ -356,7 +356,7 @@ impl<'a> Staging<'a> {
     fn refuse_new(&self, tree: &TreeId) -> Result<(), GitError> {
         let tip = self.repo.resolve(self.tip.as_str())?.tree;
         let (mut large, mut embedded) = (Vec::new(), Vec::new());
-        let oid = |tree: &TreeId| git2::Oid::from_str(tree.as_str());
+        let oid = |tree: &TreeId| named(tree.as_str());
         for difference in differences(self.repo, oid(&tip)?, oid(tree)?)? {
             let Some(new) = difference.added() else { continue };
             let path = difference.path;
@@ -498,7 +498,7 @@ impl<'a> Staging<'a> {
     pub fn keep_index(&self, commit: &CommitId) {
         let folder = self.repo.git_dir();
         if self.only.is_some() {
-            return keep_behind(folder);
+            return keep_behind(folder, self.repo.id_size());
         }
         for old in files_with(folder, CACHE) {
             let _ = fs::remove_file(old);
@@ -519,8 +519,8 @@ pub(super) fn copy_with_time(source: &Path, to: &Path) -> Result<(), GitError> {
 }
 
 /// Keeps what the cached index or, if that is newer, the worktree's own knows of the files, as
-/// that of no commit.
-fn keep_behind(folder: &Path) {
+/// that of no commit. Ids have `id_size` bytes in it.
+fn keep_behind(folder: &Path, id_size: usize) {
     let (own, behind) = (folder.join("index"), folder.join(BEHIND));
     let newest = files_with(folder, CACHE).into_iter().max_by_key(|path| written(path));
     match newest {
@@ -532,7 +532,7 @@ fn keep_behind(folder: &Path) {
             let _ = fs::hard_link(own, &behind);
             // It may have got conflicts since this capture looked for them, and is not looked
             // through again while it has this second name.
-            if !is_understood(&behind) {
+            if !is_understood(&behind, id_size) {
                 let _ = fs::remove_file(&behind);
             }
         }

@@ -70,13 +70,14 @@ pub(super) fn mode_of(entry: &Entry<'_>) -> u32 {
 /// [`GitError::Library`] if a tree is missing.
 pub(super) fn differences(repo: &Repo, from: git2::Oid, to: git2::Oid) -> Result<Vec<Difference>, GitError> {
     let odb = repo.raw().odb()?;
-    let mut walk = Walk { odb: &odb, path: Vec::new(), found: Vec::new() };
+    let mut walk = Walk { odb: &odb, id_size: repo.id_size(), path: Vec::new(), found: Vec::new() };
     walk.compare(Some(from), Some(to))?;
     Ok(walk.found)
 }
 
 struct Walk<'odb> {
     odb: &'odb git2::Odb<'odb>,
+    id_size: usize,
     path: Vec<u8>,
     found: Vec<Difference>,
 }
@@ -91,7 +92,8 @@ impl Walk<'_> {
         let (old, new) = (read(old)?, read(new)?);
         let data = |object| Option::map_or(object, &[][..], git2::OdbObject::data);
         let (old, new) = (data(old.as_ref()), data(new.as_ref()));
-        let (mut old, mut new) = (entries(old).peekable(), entries(new).peekable());
+        let (mut old, mut new) =
+            (entries(old, self.id_size).peekable(), entries(new, self.id_size).peekable());
         loop {
             let order = match (old.peek(), new.peek()) {
                 (None, None) => return Ok(()),

@@ -53,14 +53,14 @@ pub(super) fn write_tree(repo: &Repo, path: &Path, parent: git2::Oid) -> Result<
     if !may_write(repo)? {
         return Ok(None);
     }
-    let index = match Index::read(path) {
+    let index = match Index::read(path, repo.id_size()) {
         Ok(Some(index)) => index,
         Ok(None) => return Ok(None),
         Err(error) if error.kind() == io::ErrorKind::Unsupported => return Ok(None),
         Err(error) => return Err(io_error("read", path)(error)),
     };
     let odb = repo.raw().odb()?;
-    let mut writer = Writer { odb: &odb, index: &index, at: 0, folders: 0 };
+    let mut writer = Writer { repo, odb: &odb, index: &index, at: 0, folders: 0 };
     let tree = writer.below(0, Some(&index.remembered), Some(parent))?;
     Ok(tree.filter(|tree| writer.at == index.items.len() && (*tree == parent || odb.exists(*tree))))
 }
@@ -75,14 +75,14 @@ struct Index {
 }
 
 impl Index {
-    fn read(path: &Path) -> io::Result<Option<Self>> {
-        let Some(mut entries) = Entries::new(File::open(path)?)? else { return Ok(None) };
+    fn read(path: &Path, id_size: usize) -> io::Result<Option<Self>> {
+        let Some(mut entries) = Entries::new(File::open(path)?, id_size)? else { return Ok(None) };
         let (mut names, mut items) = (Vec::new(), Vec::new());
         while let Some(entry) = entries.step()? {
             names.extend_from_slice(entries.name());
             items.push((names.len(), entry.mode, entry.id));
         }
-        let remembered = remembered(&entries.rest()?);
+        let remembered = remembered(&entries.rest()?, id_size);
         Ok(remembered.map(|remembered| Self { names, items, remembered }))
     }
 
@@ -94,6 +94,7 @@ impl Index {
 }
 
 struct Writer<'a> {
+    repo: &'a Repo,
     odb: &'a git2::Odb<'a>,
     index: &'a Index,
     /// The next entry.
@@ -118,8 +119,9 @@ impl Writer<'_> {
         let folder = self.index.name(self.at).map(|name| &name[..prefix]).unwrap_or_default();
         let before = parent.map(|parent| self.odb.read(parent)).transpose()?;
         let before = before.as_ref().map(git2::OdbObject::data).unwrap_or_default();
-        let before: HashMap<&[u8], (u32, git2::Oid)> =
-            entries(before).map(|entry| (entry.name, (mode_of(&entry), entry.id))).collect();
+        let before: HashMap<&[u8], (u32, git2::Oid)> = entries(before, self.repo.id_size())
+            .map(|entry| (entry.name, (mode_of(&entry), entry.id)))
+            .collect();
         let mut tree = Vec::new();
         while let Some(below) = self.index.name(self.at).and_then(|name| name.strip_prefix(folder)) {
             let (name, mode, id) = match below.iter().position(|byte| *byte == b'/') {
@@ -145,7 +147,7 @@ impl Writer<'_> {
             tree.push(0);
             tree.extend_from_slice(id.as_bytes());
         }
-        let id = git2::Oid::hash_object(git2::ObjectType::Tree, &tree)?;
+        let id = git2::Oid::hash_object_ext(git2::ObjectType::Tree, &tree, self.repo.raw().object_format())?;
         if parent != Some(id) {
             self.odb.write(git2::ObjectType::Tree, &tree)?;
         }

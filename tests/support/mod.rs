@@ -6,6 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+#[path = "../support_format/mod.rs"]
+pub(crate) mod format;
 #[path = "../support_hooks/mod.rs"]
 pub(crate) mod hooks;
 
@@ -61,6 +63,8 @@ pub(crate) type Snapshot = BTreeMap<PathBuf, Vec<u8>>;
 /// A folder with a home and, below it, a repository.
 pub(crate) struct Sandbox {
     home: TempDir,
+    /// The kind of repository that is made in it.
+    format: format::Format,
     /// A folder whose programs come before all others.
     pub(crate) first_on_path: Option<PathBuf>,
 }
@@ -68,14 +72,24 @@ pub(crate) struct Sandbox {
 impl Sandbox {
     /// A folder without a repository.
     pub(crate) fn empty() -> Self {
+        Self::of(format::asked())
+    }
+
+    /// As [`Self::empty`], for a repository of that kind.
+    pub(crate) fn of(format: format::Format) -> Self {
         let home = TempDir::new().expect("temporary folder");
         fs::create_dir(home.path().join("repo")).expect("folder");
-        Self { home, first_on_path: None }
+        Self { home, format, first_on_path: None }
     }
 
     /// A repository without a commit.
     pub(crate) fn unborn() -> Self {
-        let sandbox = Self::empty();
+        Self::empty().initialized()
+    }
+
+    /// The same with its repository made, which has no commit.
+    pub(crate) fn initialized(self) -> Self {
+        let sandbox = self;
         sandbox.git(&["init", "--quiet", "--initial-branch=main"]);
         if hooks::wanted() {
             hooks::place(&sandbox.root().join(".git"));
@@ -128,6 +142,7 @@ impl Sandbox {
             .env("GIT_COMMITTER_NAME", "Ada")
             .env("GIT_COMMITTER_EMAIL", "ada@example.com")
             .env("GIT_COMMITTER_DATE", "2026-01-02T03:04:05Z")
+            .envs(self.format.environment())
             .stdin(Stdio::null());
         command
     }
