@@ -16,6 +16,10 @@ test-with-hooks:
     HEDDLE_TEST_HOOKS=1 cargo test --locked --test capture --test land --test land_checkout --test rename \
         --test reservation --test run --test threads --test worktrees
 
+# Every test in one kind of repository: files-sha1, files-sha256, reftable-sha1 or reftable-sha256
+test-format kind:
+    HEDDLE_TEST_FORMAT={{kind}} cargo test --locked
+
 # The benchmarks, release build, compared with plain Git
 bench:
     cargo bench --locked --bench compare

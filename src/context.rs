@@ -33,6 +33,7 @@ impl<'a> Context<'a> {
     /// [`GitError::BadConfig`].
     pub fn new(repo: &'a Repo, platform: &'a dyn Platform, command: &'static str) -> Result<Self, GitError> {
         let settings = Settings::read(repo.config()?)?;
+        crate::git::program::wait_for_refs(settings.lock_timeout);
         let layout = Layout::new(repo.common_dir());
         let durability = durability(&settings);
         let registry = Registry::new(layout.clone(), durability);

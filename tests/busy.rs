@@ -30,12 +30,12 @@ fn a_ref_lock_of_another_git_is_waited_for_and_never_removed() {
     let sandbox = Sandbox::new();
     sandbox.git(&["config", "heddle.lockTimeout", "0"]);
     let reserved = sandbox.heddle(&["agent", "reserve", "--thread", "busy"]).exits(0).json();
-    let lock = sandbox.root().join(".git/refs/heddle/threads/busy.lock");
+    let lock = sandbox.root().join(".git").join(sandbox.format.lock_of("refs/heddle/threads/busy"));
     std::fs::write(&lock, "").expect("lock");
     let before = sandbox.snapshot();
     let refused =
         sandbox.heddle(&["agent", "release", "--session", &text(&reserved, "session_id")]).exits(75);
-    assert!(refused.stderr.contains("busy.lock"), "{}", refused.stderr);
+    assert!(refused.stderr.contains(&lock.display().to_string()), "{}", refused.stderr);
     assert_eq!(before, sandbox.snapshot());
     assert!(lock.exists());
 }

@@ -7,6 +7,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
 
+#[expect(dead_code, reason = "the kinds of repository serve other tests too")]
+#[path = "support_format/mod.rs"]
+mod format;
 #[expect(dead_code, reason = "the hooks serve other tests too")]
 #[path = "support_hooks/mod.rs"]
 mod hooks;
@@ -49,7 +52,8 @@ impl Sandbox {
             .env_clear()
             .env("PATH", hooks::path())
             .env("HOME", self.folder.path().join("home"))
-            .env("GIT_CONFIG_NOSYSTEM", "1");
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .envs(format::asked().environment());
     }
 
     fn run(&self, program: &str, args: &[&str]) -> Output {

@@ -52,6 +52,7 @@ fn full_with(make: impl Fn(&Sandbox) -> Case) {
     let case = make(&sandbox);
     let Some(disk) = Mounted::under(&sandbox) else { return };
     let before = read(&disk.0);
+    let refs = sandbox.git(&["for-each-ref"]);
     let seed = from_environment("HEDDLE_DISK_SEED", u64::from(std::process::id()));
     let all = std::env::var_os("HEDDLE_FAULTS").is_some_and(|value| value == "all");
     // What a command leaves below the logs nobody compares.
@@ -71,7 +72,7 @@ fn full_with(make: impl Fn(&Sandbox) -> Case) {
         println!("{about}: {:?}", answer.code);
         tried += 1;
         failed += usize::from(answer.code != Some(0));
-        check(&sandbox, &case, &before, &answer, &about);
+        check(&sandbox, &case, (&before, &refs), &answer, &about);
     }
     println!("{}: {tried} full disks, {failed} failures", case.name);
     assert!(failed < tried, "{}: {tried} tried, {failed} failed", case.name);

@@ -70,6 +70,7 @@ fn fail_everywhere(sandbox: &Sandbox, case: &Case) {
     }
     let (name, top) = (case.name, sandbox.worktree());
     let before = read(&top);
+    let refs = sandbox.git(&["for-each-ref"]);
     let whole = traced(sandbox, &[], &strs(&case.command)).ok();
     (case.done)(sandbox, &whole);
     let all = std::env::var_os("HEDDLE_FAULTS").is_some_and(|value| value == "all");
@@ -91,7 +92,7 @@ fn fail_everywhere(sandbox: &Sandbox, case: &Case) {
                 println!("{about}: {:?}", answer.code);
                 tried += 1;
                 failed += usize::from(answer.code != Some(0));
-                check(sandbox, case, &before, &answer, &about);
+                check(sandbox, case, (&before, &refs), &answer, &about);
             }
         }
     }

@@ -407,8 +407,10 @@ fn packing_is_nobodys_move() {
             assert_eq!(refs(), before, "{}: git {args:?}", caller.name);
         }
     }
-    let packed = fs::read_to_string(yard.sandbox.root().join(".git/packed-refs")).expect("packed refs");
-    assert!(packed.contains("refs/heddle/threads/fix"), "{packed}");
+    if !yard.sandbox.format.reftable {
+        let packed = fs::read_to_string(yard.sandbox.root().join(".git/packed-refs")).expect("packed refs");
+        assert!(packed.contains("refs/heddle/threads/fix"), "{packed}");
+    }
     // What is packed is not to be deleted for it.
     let before = refs();
     for args in [
@@ -498,9 +500,10 @@ fn what_cannot_be_judged_passes_unless_enforced() {
 #[test]
 fn without_the_program_a_shim_says_so_once_and_passes_unless_enforced() {
     let (sandbox, _, path) = Sandbox::owned(&[]);
+    let plain = format!("{}:/usr/bin:/bin", sandbox.only_git().display());
     let without = |args: &[&str]| {
         let mut command = sandbox.program("git", &path, args);
-        Answer::of(&command.env("PATH", "/usr/bin:/bin").output().expect("git"))
+        Answer::of(&command.env("PATH", &plain).output().expect("git"))
     };
     let passed = without(&["commit", "--quiet", "--allow-empty", "-m", "x"]).exits(0);
     assert_eq!(passed.stderr, "warning: heddle: git-heddle is not on PATH: nothing was checked\n");
@@ -516,7 +519,7 @@ fn without_the_program_a_shim_says_so_once_and_passes_unless_enforced() {
     }
     // Where nothing has to be asked, nothing is missed.
     let mut command = sandbox.program("git", &sandbox.root(), &["commit", "--allow-empty", "-m", "x"]);
-    Answer::of(&command.env("PATH", "/usr/bin:/bin").output().expect("git")).exits(0);
+    Answer::of(&command.env("PATH", &plain).output().expect("git")).exits(0);
 }
 
 #[test]
@@ -529,7 +532,7 @@ fn the_program_is_started_only_where_there_is_something_to_ask() {
     fs::set_permissions(bin.join("git-heddle"), fs::Permissions::from_mode(0o755)).expect("mode");
     let started = |folder: &Path, args: &[&str]| {
         let _ = fs::remove_file(&log);
-        let path = format!("{}:/usr/bin:/bin", bin.display());
+        let path = format!("{}:{}:/usr/bin:/bin", bin.display(), sandbox.only_git().display());
         let mut command = sandbox.program("git", folder, args);
         Answer::of(&command.env("PATH", path).output().expect("git")).exits(0);
         fs::read_to_string(&log).unwrap_or_default()
@@ -553,7 +556,9 @@ fn the_program_is_started_only_where_there_is_something_to_ask() {
     let args = ["-c", "git update-ref --stdin <../many"];
     let _ = fs::remove_file(&log);
     let mut command = sandbox.program("sh", &root, &args);
-    let long = command.env("PATH", format!("{}:/usr/bin:/bin", bin.display())).output().expect("sh");
+    let long =
+        command.env("PATH", format!("{}:{}:/usr/bin:/bin", bin.display(), sandbox.only_git().display()));
+    let long = long.output().expect("sh");
     assert!(long.status.success(), "{long:?}");
     assert_eq!(fs::read_to_string(&log).unwrap_or_default().lines().count(), 1);
     let asked = started(&path, &["commit", "--allow-empty", "-m", "x"]);

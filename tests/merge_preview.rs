@@ -13,6 +13,10 @@ use git_heddle::git::{GitError, Repo};
 use git_heddle::names::{CommitId, ThreadName};
 use git_heddle::ops::overlap::{Other, Overlap, overlaps};
 
+#[expect(dead_code, reason = "the kinds of repository serve other tests too")]
+#[path = "support_format/mod.rs"]
+mod format;
+
 /// A repository with one commit on `main`, cut off from the user's configuration.
 struct Sandbox {
     dir: TempDir,
@@ -34,6 +38,7 @@ impl Sandbox {
             .current_dir(self.dir.path())
             .env("GIT_CONFIG_GLOBAL", "/dev/null")
             .env("GIT_CONFIG_NOSYSTEM", "1")
+            .envs(format::asked().environment())
             .env_remove("GIT_DIR")
             .env_remove("GIT_INDEX_FILE")
             .env_remove("GIT_WORK_TREE")
@@ -197,7 +202,7 @@ fn histories_that_never_meet_are_an_error_of_their_own() {
 #[test]
 fn an_unknown_commit_is_an_error_and_no_conflict() {
     let sandbox = Sandbox::new();
-    let unknown = CommitId::parse(&"1".repeat(40)).expect("id");
+    let unknown = CommitId::parse(&format::asked().id_of('1')).expect("id");
     assert!(conflicts(&sandbox.repo(), &sandbox.id("main"), &unknown).is_err());
 }
 
@@ -219,7 +224,7 @@ fn overlap_counts_from_where_a_thread_began_and_outlives_a_broken_one() {
     // The target's own change of `list` is not the thread's.
     let (target, tip) = sandbox.fork(&[("list", "target\n")], &[("base", "x\n"), ("b", "b\n"), ("a", "a\n")]);
     let name = |name| ThreadName::parse(name).expect("name");
-    let unknown = CommitId::parse(&"1".repeat(40)).expect("id");
+    let unknown = CommitId::parse(&format::asked().id_of('1')).expect("id");
     let others = [
         Other { thread: name("z"), tip, base: target },
         Other { thread: name("quiet"), tip: base.clone(), base: base.clone() },

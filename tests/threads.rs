@@ -37,6 +37,12 @@ fn age(sandbox: &Sandbox) {
         let args = [folder.to_str().expect("UTF-8"), "-exec", "touch", "-d", "1 year ago", "{}", "+"];
         sandbox.program("find", sandbox.home(), &args).status().expect("find");
     }
+    if sandbox.format.reftable {
+        // There the logs themselves tell.
+        for name in sandbox.git(&["for-each-ref", "--format=%(refname)", "refs/heddle"]).lines() {
+            sandbox.move_at("@1000000000 +0000", name);
+        }
+    }
 }
 
 fn gc(sandbox: &Sandbox, args: &[&str]) -> Vec<(String, String)> {

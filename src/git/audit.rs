@@ -14,6 +14,7 @@ use std::process::{Command, Stdio};
 
 use super::merge::{Conflicts, oid, scratch_objects};
 use super::program::Program;
+use super::reftable::Value;
 use super::repo::named;
 use super::trailers::{Stamp, may_claim, stamp};
 use super::{GitError, Repo};
@@ -253,6 +254,14 @@ impl Repo {
     /// # Errors
     /// [`GitError::Library`] if refs cannot be listed.
     pub fn all_refs(&self, prefix: &str) -> Result<Vec<(String, RefValue)>, GitError> {
+        if let Some(refs) = self.reftable() {
+            let value = |(name, value)| match value {
+                Value::Id(id) => Some((name, RefValue::Id(id))),
+                Value::Symbolic(_) => Some((name, RefValue::Unusable("it is a symbolic ref".to_owned()))),
+                Value::Gone => None,
+            };
+            return Ok(refs.below(prefix)?.into_iter().filter_map(value).collect());
+        }
         let mut names = BTreeSet::new();
         let mut refs = self.raw().references_glob(&format!("{prefix}*"))?;
         let listed = refs.names();

@@ -18,12 +18,13 @@ use std::io::{self, Write as _};
 use std::path::Path;
 
 use super::program::Program;
-use super::refs::Expected;
+use super::refs::{Expected, Intent};
+use super::reftable::lock_below;
 use super::repo::Head;
 use super::stage::{Staging, Stamp, io_error};
 use super::{GitError, Repo};
 use crate::names::CommitId;
-use crate::store::journal::FileIdentity;
+use crate::store::journal::{FileIdentity, Helper};
 
 /// In the scratch folder: which file Git's lock on HEAD is.
 const HEAD_LOCK: &str = "head-lock";
@@ -135,7 +136,8 @@ pub(super) fn move_head(
         }
     }
     // Briefly: whoever holds it is about to move HEAD elsewhere.
-    let head = repo.lock_ref("HEAD", std::time::Duration::from_millis(100))?;
+    let intent = Intent::Move { to, message: why };
+    let head = repo.lock_ref("HEAD", intent, std::time::Duration::from_millis(100))?;
     let note = scratch.join(HEAD_LOCK);
     let identity = serde_json::to_vec(&head.identity()).map_err(io::Error::from);
     identity.and_then(|identity| fs::write(&note, identity)).map_err(io_error("write", &note))?;
@@ -157,10 +159,13 @@ pub(super) fn unlock_after(scratch: &Path, git_dir: &Path) {
 
 /// Removes the lock on HEAD that the dead process of `scratch` held.
 pub(super) fn unlock_head(scratch: &Path, git_dir: &Path) {
-    let lock = git_dir.join("HEAD.lock");
     let noted = fs::read(scratch.join(HEAD_LOCK)).unwrap_or_default();
-    if serde_json::from_slice::<FileIdentity>(&noted).is_ok_and(|noted| noted.is_at(&lock)) {
-        let _ = fs::remove_file(&lock);
+    let Ok(noted) = serde_json::from_slice::<FileIdentity>(&noted) else { return };
+    for lock in [git_dir.join("HEAD.lock"), lock_below(git_dir)] {
+        // A git that held it for the dead process gives it back by itself.
+        if noted.is_at(&lock) && noted.helper.is_none_or(Helper::is_gone) {
+            let _ = fs::remove_file(&lock);
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! HEAD of a worktree: where it is, where it moved last, and what is moving it.
 
+use super::program::Program;
 use super::repo::{Head, named};
 use super::{GitError, Repo};
 use crate::names::CommitId;
@@ -34,6 +35,9 @@ impl Repo {
     /// How HEAD moved last; `None` where it keeps no reflog.
     #[must_use]
     pub fn last_move_of_head(&self) -> Option<Moved> {
+        if !self.refs_are_files() {
+            return self.last_move_as_told();
+        }
         use std::os::unix::fs::FileExt as _;
         /// Longer than a line, but for absurd names and messages.
         const END: u64 = 16 << 10;
@@ -46,12 +50,37 @@ impl Repo {
         Moved::parse(text.trim_end_matches('\n').rsplit('\n').next()?)
     }
 
+    /// As [`Self::last_move_of_head`], as Git tells it. The line itself is nowhere to be had, but
+    /// the value before it is that of the entry before it, or where the log began.
+    fn last_move_as_told(&self) -> Option<Moved> {
+        let ask = |args: &[&str]| {
+            let output = Program::run(&mut self.program().command(args), None).ok()?;
+            Some(String::from_utf8_lossy(&output).trim_end_matches('\n').to_owned())
+        };
+        let last = ask(&[
+            "log",
+            "--walk-reflogs",
+            "--max-count=1",
+            "--no-show-signature",
+            "--format=%H %gs",
+            "HEAD",
+            "--",
+        ])?;
+        let (new, message) = last.split_once(' ')?;
+        let old = ask(&["rev-parse", "--verify", "--quiet", "--end-of-options", "HEAD@{1}"]);
+        let old = old.unwrap_or_else(|| "0".repeat(new.len()));
+        Moved::parse(&format!("{old} {new}\t{message}"))
+    }
+
     /// What HEAD is in the worktree of this repository with that Git directory, read without
     /// opening it; `None` if it cannot be told.
     ///
     /// # Errors
     /// [`GitError`] if the branch that it is on cannot be read.
     pub fn head_of_worktree(&self, git_dir: &std::path::Path) -> Result<Option<Head>, GitError> {
+        if let Some(refs) = self.reftable() {
+            return self.head_among(refs.read_in(git_dir, "HEAD")?);
+        }
         let Ok(text) = std::fs::read_to_string(git_dir.join("HEAD")) else { return Ok(None) };
         let text = text.trim_end();
         let Some(name) = text.strip_prefix("ref: ") else {
@@ -63,12 +92,27 @@ impl Repo {
         }))
     }
 
+    /// What is in progress in this worktree.
+    pub(in crate::git) fn state(&self) -> git2::RepositoryState {
+        let state = self.raw().state();
+        let Some(refs) = self.reftable().filter(|_| state == git2::RepositoryState::Clean) else {
+            return state;
+        };
+        // These two are refs, and no files where refs are none.
+        let exists = |name| refs.read(name).is_ok_and(|found| found.is_some());
+        match () {
+            () if exists("CHERRY_PICK_HEAD") => git2::RepositoryState::CherryPick,
+            () if exists("REVERT_HEAD") => git2::RepositoryState::Revert,
+            () => state,
+        }
+    }
+
     /// Whether a rebase, a `git am` or a bisect is moving HEAD from commit to commit.
     #[must_use]
     pub fn is_moving_head(&self) -> bool {
         use git2::RepositoryState as State;
         matches!(
-            self.raw().state(),
+            self.state(),
             State::Rebase
                 | State::RebaseInteractive
                 | State::RebaseMerge

@@ -15,6 +15,8 @@ use std::ffi::OsStr;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
 
 use super::GitError;
 use crate::store::voucher::{self, Voucher};
@@ -51,6 +53,21 @@ pub fn scrub(command: &mut Command) {
     command.env_remove(voucher::VARIABLE);
 }
 
+/// How long to wait for Git's lock on all refs of a repository.
+static PATIENCE: OnceLock<Duration> = OnceLock::new();
+
+/// Has everybody wait so long for Git's lock on all refs, where there is one lock for all of
+/// them: what is set first counts.
+pub fn wait_for_refs(limit: Duration) {
+    let _ = PATIENCE.set(limit);
+}
+
+/// How long to wait for that lock.
+#[must_use]
+pub fn patience() -> Duration {
+    PATIENCE.get().copied().unwrap_or(Duration::from_secs(10))
+}
+
 /// How to start git for one repository.
 #[derive(Debug, Clone)]
 pub struct Program {
@@ -85,6 +102,11 @@ impl Program {
         };
         if self.durable {
             command.args(["-c", "core.fsync=all", "-c", "core.fsyncMethod=batch"]);
+        }
+        if super::reftable::is_in(&self.git_dir) {
+            // Git's own 100 ms are over soon where many write.
+            let limit = patience().as_millis();
+            command.arg("-c").arg(format!("reftable.lockTimeout={limit}"));
         }
         command.args(args).stdin(Stdio::null());
         command

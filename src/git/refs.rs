@@ -5,14 +5,21 @@
 //! ref. [`LockedRef`] adds what is missing: the value is read again under the lock, and a
 //! name that does not exist yet is checked for others above and below it, packed ones
 //! included. There is no way to write a ref without saying what it was.
+//!
+//! In the reftable format, which libgit2 does not know, `git::reftable` reads refs and has the
+//! git program hold and write them. Nothing above can tell which it is: a ref is locked for what
+//! is to become of it ([`Intent`]), as the git program has to be told before it locks.
 
+use std::cell::RefCell;
 use std::fs::{self, File};
-use std::os::unix::fs::FileExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::commit::raw_date;
-use super::program::Program;
+use super::packed;
+use super::program::{self, Program};
+use super::reftable::held::{Prepared, Refused, Turn, is_busy, update_ref};
+use super::reftable::{Reftable, Value, lock_below};
 use super::repo::{commit_id, named};
 use super::{GitError, Repo};
 use crate::names::CommitId;
@@ -50,14 +57,37 @@ pub struct Change {
     pub to: Option<CommitId>,
 }
 
-/// A ref under Git's own lock. Dropping it unlocks the ref unchanged.
+/// What a ref is locked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Intent<'a> {
+    /// To keep it where it is.
+    Compare,
+    /// To move it, or to make it.
+    Move {
+        /// What it is to be.
+        to: &'a CommitId,
+        /// What its reflog is to say.
+        message: &'a str,
+    },
+}
+
+/// A ref under Git's own lock. Dropping it unlocks the ref unchanged; of several that were
+/// locked together, the last.
 #[must_use = "the ref is unlocked when this value is dropped"]
 pub struct LockedRef<'repo> {
     repo: &'repo Repo,
-    transaction: git2::Transaction<'repo>,
+    hold: Hold<'repo>,
     name: String,
     current: Option<CommitId>,
     identity: FileIdentity,
+}
+
+/// Who holds the lock.
+enum Hold<'repo> {
+    /// libgit2.
+    Library(git2::Transaction<'repo>),
+    /// The git program, for all refs that were locked together; what this one is to be.
+    Program(Rc<RefCell<Prepared>>, Option<CommitId>),
 }
 
 impl Repo {
@@ -66,13 +96,21 @@ impl Repo {
     /// # Errors
     /// [`GitError::Unusable`] for a symbolic ref or one that is no commit's.
     pub fn read_ref(&self, name: &str) -> Result<Option<CommitId>, GitError> {
+        let symbolic = || GitError::Unusable {
+            path: self.common_dir().to_owned(),
+            reason: format!("ref '{name}' is symbolic, which no thread is"),
+        };
+        if let Some(refs) = self.reftable() {
+            return match refs.read(name)? {
+                Some(Value::Id(id)) => Ok(Some(id)),
+                Some(Value::Symbolic(_)) => Err(symbolic()),
+                Some(Value::Gone) | None => Ok(None),
+            };
+        }
         match self.raw().find_reference(name) {
             Ok(found) => match found.target() {
                 Some(target) => Ok(Some(commit_id(target))),
-                None => Err(GitError::Unusable {
-                    path: self.common_dir().to_owned(),
-                    reason: format!("ref '{name}' is symbolic, which no thread is"),
-                }),
+                None => Err(symbolic()),
             },
             Err(error) if error.code() == git2::ErrorCode::NotFound => Ok(None),
             Err(error) => Err(error.into()),
@@ -84,6 +122,13 @@ impl Repo {
     /// # Errors
     /// [`GitError::Library`].
     pub fn list_refs(&self, prefix: &str) -> Result<Vec<(String, CommitId)>, GitError> {
+        if let Some(refs) = self.reftable() {
+            let id = |(name, value)| match value {
+                Value::Id(id) => Some((name, id)),
+                Value::Symbolic(_) | Value::Gone => None,
+            };
+            return Ok(refs.below(prefix)?.into_iter().filter_map(id).collect());
+        }
         let mut found = Vec::new();
         for reference in self.raw().references_glob(&format!("{prefix}*"))? {
             let reference = reference?;
@@ -116,16 +161,145 @@ impl Repo {
         names
     }
 
+    /// The file that is Git's own lock on the ref `name`.
+    #[must_use]
+    pub fn lock_of(&self, name: &str) -> PathBuf {
+        if let Some(refs) = self.reftable() {
+            return refs.lock_of(name);
+        }
+        // HEAD is each worktree's own.
+        let folder = if name == "HEAD" { self.git_dir() } else { self.common_dir() };
+        folder.join(format!("{name}.lock"))
+    }
+
+    /// The file that is Git's own lock on HEAD of the worktree with that Git directory.
+    #[must_use]
+    pub fn lock_of_head(&self, git_dir: &Path) -> PathBuf {
+        if self.refs_are_files() { git_dir.join("HEAD.lock") } else { lock_below(git_dir) }
+    }
+
+    /// Git's locks that are on many refs at once, those of all worktrees; none where each ref has
+    /// its own.
+    #[must_use]
+    pub fn locks_of_many(&self) -> Vec<PathBuf> {
+        if self.refs_are_files() {
+            return Vec::new();
+        }
+        let linked = self.linked_worktrees().into_iter().map(|linked| linked.git_dir);
+        std::iter::once(self.common_dir().to_owned()).chain(linked).map(|dir| lock_below(&dir)).collect()
+    }
+
+    /// Whether refs and their logs are files of their own.
+    #[must_use]
+    pub fn refs_are_files(&self) -> bool {
+        self.reftable().is_none()
+    }
+
     /// Takes Git's own lock on the ref `name`, waiting at most `timeout` for another
     /// holder, and checks that it can exist.
     ///
     /// # Errors
     /// [`GitError::RefLocked`] after the time limit; [`GitError::RefClash`] if the ref does
     /// not exist and another above or below it does.
-    pub fn lock_ref(&self, name: &str, timeout: Duration) -> Result<LockedRef<'_>, GitError> {
-        // HEAD is each worktree's own.
-        let folder = if name == "HEAD" { self.git_dir() } else { self.common_dir() };
-        let lock = folder.join(format!("{name}.lock"));
+    pub fn lock_ref(
+        &self,
+        name: &str,
+        intent: Intent<'_>,
+        timeout: Duration,
+    ) -> Result<LockedRef<'_>, GitError> {
+        let [locked] = self.lock_refs([(name, intent)], timeout)?;
+        Ok(locked)
+    }
+
+    /// As [`Self::lock_ref`], of several refs. Where one lock is on all of them, what is to
+    /// become of each happens with the first that moves.
+    ///
+    /// # Errors
+    /// As [`Self::lock_ref`].
+    pub fn lock_refs<const N: usize>(
+        &self,
+        wanted: [(&str, Intent<'_>); N],
+        timeout: Duration,
+    ) -> Result<[LockedRef<'_>; N], GitError> {
+        let locked = match self.reftable() {
+            Some(refs) => self.lock_by_program(refs, &wanted, timeout)?,
+            None => wanted
+                .iter()
+                .map(|(name, _)| self.lock_by_library(name, timeout))
+                .collect::<Result<Vec<_>, _>>()?,
+        };
+        match locked.try_into() {
+            Ok(locked) => Ok(locked),
+            Err(_) => unreachable!("each that was wanted is locked"),
+        }
+    }
+
+    /// Has the git program prepare what is `wanted`, from what the refs are now.
+    fn lock_by_program(
+        &self,
+        refs: &Reftable,
+        wanted: &[(&str, Intent<'_>)],
+        timeout: Duration,
+    ) -> Result<Vec<LockedRef<'_>>, GitError> {
+        let deadline = Instant::now() + timeout;
+        let (first, lock) = (wanted[0].0, refs.lock_of(wanted[0].0));
+        let mut turn = Turn::take(self.common_dir(), deadline);
+        let hooks = self.config()?.subsections("hook", "command")?;
+        let hooks: Vec<String> = hooks.into_iter().map(|(name, _)| name.to_owned()).collect();
+        let (mut before, mut said) = (None, None);
+        loop {
+            let mut now = Vec::with_capacity(wanted.len());
+            let (mut changes, mut message) = (String::new(), "");
+            for (name, intent) in wanted {
+                let current = self.read_ref(name)?;
+                changes.push_str(&change_of(name, current.as_ref(), *intent));
+                if let Intent::Move { message: says, .. } = intent {
+                    message = says;
+                }
+                if current.is_none()
+                    && let Some(existing) = self.clash(name)?
+                {
+                    return Err(GitError::RefClash { name: (*name).to_owned(), existing });
+                }
+                now.push(current);
+            }
+            // Whoever moved one of them meanwhile is why Git refused; what else it says, it
+            // would say again.
+            if let Some(error) = said.take()
+                && before.as_ref() == Some(&now)
+                && !is_busy(&error)
+            {
+                return Err(error);
+            }
+            let command = update_ref(&self.program(), &hooks, message);
+            match Prepared::begin(command, &changes, &lock, turn.take()) {
+                Ok(prepared) => {
+                    let identity = prepared.identity();
+                    let prepared = Rc::new(RefCell::new(prepared));
+                    let locked = wanted.iter().zip(now).map(|((name, intent), current)| LockedRef {
+                        repo: self,
+                        hold: Hold::Program(Rc::clone(&prepared), intent.target().cloned()),
+                        name: (*name).to_owned(),
+                        current,
+                        identity,
+                    });
+                    return Ok(locked.collect());
+                }
+                Err(Refused::Failed(error)) => return Err(error),
+                Err(Refused::Said(error)) if Instant::now() >= deadline && is_busy(&error) => {
+                    return Err(GitError::RefLocked { name: first.to_owned(), lock });
+                }
+                Err(Refused::Said(error)) => {
+                    std::thread::sleep(Duration::from_millis(3));
+                    turn = Turn::take(self.common_dir(), deadline);
+                    (before, said) = (Some(now), Some(error));
+                }
+            }
+        }
+    }
+
+    fn lock_by_library(&self, name: &str, timeout: Duration) -> Result<LockedRef<'_>, GitError> {
+        let lock = self.lock_of(name);
         let deadline = Instant::now() + timeout;
         let transaction = loop {
             let mut transaction = self.raw().transaction()?;
@@ -152,7 +326,13 @@ impl Repo {
         {
             return Err(GitError::RefClash { name: name.to_owned(), existing });
         }
-        Ok(LockedRef { repo: self, transaction, name: name.to_owned(), current, identity })
+        Ok(LockedRef {
+            repo: self,
+            hold: Hold::Library(transaction),
+            name: name.to_owned(),
+            current,
+            identity,
+        })
     }
 
     /// Deletes the ref `name` if it is at `expected`, by the git program: libgit2 rewrites
@@ -193,47 +373,30 @@ impl Repo {
         input.push_str("prepare\0commit\0");
         let mut command = git.command(["update-ref", "--create-reflog", "--stdin", "-z"]);
         command.args(["-m", message]);
+        if !self.refs_are_files() {
+            // The log tells when it happened, where no file does.
+            command.env_remove("GIT_COMMITTER_DATE");
+        }
         // Hooks let a command that writes on heddle's behalf.
         let voucher = Voucher::issue(self.common_dir());
         if let Some(voucher) = &voucher {
             voucher.hand_to(&mut command);
         }
-        let output = Program::output(&mut command, Some(input.as_bytes()))?;
-        // Where its input cannot be read to the end it succeeds, and has done nothing.
-        if output.status.success() && output.stdout.ends_with(b"commit: ok\n") {
-            return Ok(());
+        let deadline = Instant::now() + program::patience();
+        loop {
+            let output = Program::output(&mut command, Some(input.as_bytes()))?;
+            // Where its input cannot be read to the end it succeeds, and has done nothing.
+            if output.status.success() && output.stdout.ends_with(b"commit: ok\n") {
+                changes.iter().take(1).for_each(|change| self.sync_tables(&change.name));
+                return Ok(());
+            }
+            let error = Program::failure(&command, &output);
+            // The lock on all refs is held by anybody who writes any of them.
+            if self.refs_are_files() || !is_busy(&error) || Instant::now() >= deadline {
+                return Err(error);
+            }
+            std::thread::sleep(Duration::from_millis(3));
         }
-        Err(Program::failure(&command, &output))
-    }
-
-    /// Whom a reflog names.
-    fn log_identity(&self) -> Result<git2::Signature<'static>, GitError> {
-        let configured = self.raw().signature();
-        Ok(configured.or_else(|_| git2::Signature::now("git-heddle", "git-heddle@localhost"))?)
-    }
-
-    /// The reflog of `name` with one more line, which says `message` of its tip `commit`: what
-    /// its history goes on with under another name.
-    ///
-    /// # Errors
-    /// [`GitError::Io`] if it cannot be read.
-    pub fn continued_log(&self, name: &str, commit: &CommitId, message: &str) -> Result<Vec<u8>, GitError> {
-        let path = self.common_dir().join("logs").join(name);
-        let mut log = match fs::read(&path) {
-            Ok(log) => log,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-            Err(source) => return Err(GitError::Io { action: "read", path, source }),
-        };
-        if log.last().is_some_and(|byte| *byte != b'\n') {
-            log.push(b'\n');
-        }
-        let who = self.log_identity()?;
-        log.extend_from_slice(format!("{commit} {commit} ").as_bytes());
-        log.extend_from_slice(who.name_bytes());
-        log.extend_from_slice(b" <");
-        log.extend_from_slice(who.email_bytes());
-        log.extend_from_slice(format!("> {}\t{message}\n", raw_date(who.when())).as_bytes());
-        Ok(log)
     }
 
     /// A ref above or below `name`, loose or packed, that keeps it from existing.
@@ -241,18 +404,25 @@ impl Repo {
     /// # Errors
     /// [`GitError::Io`] if packed refs cannot be read.
     pub fn clash(&self, name: &str) -> Result<Option<String>, GitError> {
+        let exists = |above: &str| match self.reftable() {
+            Some(refs) => refs.read(above).is_ok_and(|found| found.is_some()),
+            None => self.raw().find_reference(above).is_ok(),
+        };
         for (at, _) in name.match_indices('/') {
             let above = &name[..at];
-            if above.matches('/').count() >= 2 && self.raw().find_reference(above).is_ok() {
+            if above.matches('/').count() >= 2 && exists(above) {
                 return Ok(Some(above.to_owned()));
             }
+        }
+        if let Some(refs) = self.reftable() {
+            return Ok(refs.below(&format!("{name}/"))?.into_keys().next());
         }
         let folder = self.common_dir().join(name);
         if let Some(file) = first_file(&folder) {
             let below = file.strip_prefix(self.common_dir()).unwrap_or(&file);
             return Ok(Some(below.to_string_lossy().into_owned()));
         }
-        packed_below(&self.common_dir().join("packed-refs"), &format!("{name}/"))
+        packed::below(&self.common_dir().join("packed-refs"), &format!("{name}/"))
     }
 
     /// What packed-refs has for the ref `name`, whatever its loose file says.
@@ -260,10 +430,31 @@ impl Repo {
     /// # Errors
     /// [`GitError::Io`] if packed refs cannot be read.
     pub fn packed_ref(&self, name: &str) -> Result<Option<CommitId>, GitError> {
-        let line = packed_line(&self.common_dir().join("packed-refs"), name)?;
+        let line = packed::line(&self.common_dir().join("packed-refs"), name)?;
         // Of all names that begin with it, the name itself comes first.
-        let line = line.filter(|line| ref_name(line) == Some(name.as_bytes()));
-        Ok(line.and_then(|line| CommitId::parse(lossy(&line).split(' ').next()?).ok()))
+        let line = line.filter(|line| packed::ref_name(line) == Some(name.as_bytes()));
+        Ok(line.and_then(|line| CommitId::parse(packed::lossy(&line).split(' ').next()?).ok()))
+    }
+}
+
+/// A change from what a ref is now, as `git update-ref --stdin -z` reads it.
+fn change_of(name: &str, current: Option<&CommitId>, intent: Intent<'_>) -> String {
+    // HEAD itself is meant, and not the branch that it is on.
+    let itself = if name == "HEAD" { "option no-deref\0" } else { "" };
+    let old = current.map_or("", CommitId::as_str);
+    match (intent, current) {
+        (Intent::Compare, _) => format!("{itself}verify {name}\0{old}\0"),
+        (Intent::Move { to, .. }, Some(_)) => format!("{itself}update {name}\0{to}\0{old}\0"),
+        (Intent::Move { to, .. }, None) => format!("{itself}create {name}\0{to}\0"),
+    }
+}
+
+impl<'a> Intent<'a> {
+    fn target(self) -> Option<&'a CommitId> {
+        match self {
+            Self::Compare => None,
+            Self::Move { to, .. } => Some(to),
+        }
     }
 }
 
@@ -281,95 +472,6 @@ fn first_file(folder: &Path) -> Option<std::path::PathBuf> {
         }
     }
     None
-}
-
-/// The first packed ref whose name begins with `prefix`.
-fn packed_below(path: &Path, prefix: &str) -> Result<Option<String>, GitError> {
-    Ok(packed_line(path, prefix)?.and_then(|line| ref_name(&line).map(lossy)))
-}
-
-/// The line of the first packed ref whose name begins with `prefix`, found by bisection, so
-/// that its cost does not grow with the number of refs.
-fn packed_line(path: &Path, prefix: &str) -> Result<Option<Vec<u8>>, GitError> {
-    let io = |source| GitError::Io { action: "read", path: path.to_owned(), source };
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(io(error)),
-    };
-    let size = file.metadata().map_err(io)?.len();
-    let mut header = vec![0u8; 256.min(usize::try_from(size).unwrap_or(256))];
-    file.read_exact_at(&mut header, 0).map_err(io)?;
-    let header = header.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let sorted = header.starts_with(b"#") && String::from_utf8_lossy(header).contains(" sorted");
-    if !sorted {
-        let text = fs::read(path).map_err(io)?;
-        let mut lines: Vec<&[u8]> = text.split(|byte| *byte == b'\n').collect();
-        lines.retain(|line| ref_name(line).is_some_and(|name| name.starts_with(prefix.as_bytes())));
-        return Ok(lines.into_iter().min_by_key(|line| ref_name(line)).map(<[u8]>::to_vec));
-    }
-    // Invariant: every line that starts before `low` is below `prefix`; every line that
-    // starts at or after `high` is not.
-    let (mut low, mut high) = (header.len() as u64 + 1, size);
-    let mut found = None;
-    while low < high {
-        let middle = low + (high - low) / 2;
-        let (start, line) = line_from(&file, middle, low, size).map_err(io)?;
-        match ref_name(&line) {
-            Some(name) if start < high => {
-                if name < prefix.as_bytes() {
-                    low = start + line.len() as u64 + 1;
-                } else {
-                    if name.starts_with(prefix.as_bytes()) {
-                        found = Some(line.clone());
-                    }
-                    if start == high || middle == low {
-                        high = low;
-                    } else {
-                        high = middle;
-                    }
-                }
-            }
-            // No ref starts between `middle` and `high`.
-            _ if middle == low => break,
-            _ => high = middle,
-        }
-    }
-    Ok(found)
-}
-
-fn lossy(name: &[u8]) -> String {
-    String::from_utf8_lossy(name).into_owned()
-}
-
-/// The name in a line of packed-refs; `None` for a peeled id or a comment.
-fn ref_name(line: &[u8]) -> Option<&[u8]> {
-    let space = line.iter().position(|byte| *byte == b' ')?;
-    (!matches!(line.first(), Some(b'#' | b'^'))).then(|| &line[space + 1..])
-}
-
-/// The first line with a ref that starts at or after `at`; a line starts at `floor`.
-fn line_from(file: &File, at: u64, floor: u64, size: u64) -> std::io::Result<(u64, Vec<u8>)> {
-    let mut start = if at > floor { at - 1 } else { at };
-    let mut text = Vec::new();
-    let mut skip_first = at > floor;
-    loop {
-        let mut chunk = vec![0u8; 512.min(usize::try_from(size - start - text.len() as u64).unwrap_or(512))];
-        file.read_exact_at(&mut chunk, start + text.len() as u64)?;
-        let ended = chunk.is_empty();
-        text.extend(chunk);
-        while let Some(end) = text.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = text.drain(..=end).take(end).collect();
-            let begun = start;
-            start += end as u64 + 1;
-            if !std::mem::take(&mut skip_first) && ref_name(&line).is_some() {
-                return Ok((begun, line));
-            }
-        }
-        if ended {
-            return Ok((size, Vec::new()));
-        }
-    }
 }
 
 impl LockedRef<'_> {
@@ -418,6 +520,9 @@ impl LockedRef<'_> {
     pub fn swap(self, expected: &Expected, new: &CommitId, message: &str) -> Result<(), GitError> {
         self.check(expected)?;
         let (repo, name) = (self.repo, self.name.clone());
+        if let Hold::Program(prepared, to) = &self.hold {
+            return self.commit(prepared, to.as_ref(), new);
+        }
         let log = repo.common_dir().join("logs").join(&name);
         let logged = fs::symlink_metadata(&log).map(|meta| meta.len());
         let Err(error) = self.set(new, message) else { return Ok(()) };
@@ -438,57 +543,55 @@ impl LockedRef<'_> {
         Err(error)
     }
 
-    fn set(mut self, new: &CommitId, message: &str) -> Result<(), GitError> {
+    /// Has the git program make the changes that it has prepared.
+    fn commit(
+        &self,
+        prepared: &RefCell<Prepared>,
+        to: Option<&CommitId>,
+        new: &CommitId,
+    ) -> Result<(), GitError> {
+        if to != Some(new) {
+            return Err(GitError::Unusable {
+                path: self.repo.common_dir().to_owned(),
+                reason: format!("ref '{}' was not locked to be moved to {new}", self.name),
+            });
+        }
+        match prepared.borrow_mut().commit() {
+            // What fails after the refs have moved comes too late to fail.
+            Err(error) if self.repo.read_ref(&self.name)?.as_ref() != Some(new) => Err(error),
+            _ => {
+                self.repo.sync_tables(&self.name);
+                Ok(())
+            }
+        }
+    }
+
+    fn set(self, new: &CommitId, message: &str) -> Result<(), GitError> {
+        let Hold::Library(mut transaction) = self.hold else { return Ok(()) };
         self.repo.raw().reference_ensure_log(&self.name)?;
         let oid = named(new.as_str())?;
         // A reflog's lines cannot hold a newline.
         let message = message.replace(['\n', '\r'], " ");
         let who = self.repo.log_identity()?;
-        self.transaction.set_target(&self.name, oid, Some(&who), &message)?;
-        self.transaction.commit()?;
+        transaction.set_target(&self.name, oid, Some(&who), &message)?;
+        transaction.commit()?;
         Ok(())
     }
 
-    /// Makes the ref at `new` and unlocks it. Its reflog is the caller's to write.
+    /// Makes the ref at `new` and unlocks it. Its reflog is the caller's to write, where logs
+    /// are files.
     ///
     /// # Errors
     /// [`GitError::RefMoved`] if it exists: nothing is written.
-    pub fn create_without_log(mut self, new: &CommitId) -> Result<(), GitError> {
+    pub fn create_without_log(self, new: &CommitId) -> Result<(), GitError> {
         self.check(&Expected::Absent)?;
+        let mut transaction = match self.hold {
+            Hold::Library(transaction) => transaction,
+            Hold::Program(ref prepared, ref to) => return self.commit(prepared, to.as_ref(), new),
+        };
         let (oid, who) = (named(new.as_str())?, self.repo.log_identity()?);
-        self.transaction.set_target(&self.name, oid, Some(&who), "")?;
-        self.transaction.commit()?;
+        transaction.set_target(&self.name, oid, Some(&who), "")?;
+        transaction.commit()?;
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn packed_refs_below_a_name_are_found_by_bisection() {
-        let file = tempfile::NamedTempFile::new().expect("temporary file");
-        let mut text = String::from("# pack-refs with: peeled fully-peeled sorted \n");
-        for number in 0..500 {
-            let id = "a".repeat(40);
-            text.push_str(&format!("{id} refs/heddle/threads/t{number:04}/x\n"));
-            if number % 3 == 0 {
-                text.push_str(&format!("^{id}\n"));
-            }
-        }
-        fs::write(file.path(), text).expect("write");
-        let find =
-            |name: &str| packed_below(file.path(), &format!("refs/heddle/threads/{name}/")).expect("read");
-        for number in 0..500 {
-            let name = format!("t{number:04}");
-            assert_eq!(find(&name), Some(format!("refs/heddle/threads/{name}/x")));
-            assert_eq!(find(&format!("{name}a")), None);
-        }
-        assert_eq!(find("a"), None);
-        assert_eq!(find("z"), None);
-        let line = |name: &str| packed_line(file.path(), name).expect("read").map(|line| lossy(&line));
-        let exact = "refs/heddle/threads/t0007/x";
-        assert_eq!(line(exact), Some(format!("{} {exact}", "a".repeat(40))));
     }
 }

@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 use super::GitError;
 use super::config::Config;
 use super::program::{ALTERNATES, OBJECTS, Program};
+use super::reftable::{Reftable, Value};
 use crate::names::{CommitId, TreeId};
 
 /// An open repository.
@@ -21,6 +22,8 @@ pub struct Repo {
     worktree: Option<PathBuf>,
     durable: bool,
     config: OnceCell<Config>,
+    /// The refs, where libgit2 cannot read them.
+    reftable: Option<Reftable>,
 }
 
 /// A revision that was looked up.
@@ -82,7 +85,7 @@ impl Repo {
         let telling = objects || TELLING.iter().any(told);
         // One search; where it would cross a file system, Git is asked.
         let search = || git2::Repository::open_ext(cwd, git2::RepositoryOpenFlags::empty(), [""; 0]);
-        if !telling && let Ok(inner) = search() {
+        if !telling && let Ok(inner) = allowing(search) {
             // A bare repository may be refused by safe.bareRepository, and one of another
             // owner by safe.directory, in places where libgit2 does not look; and inside of a
             // Git directory there is no worktree. All of that is Git's to say.
@@ -148,8 +151,10 @@ impl Repo {
             worktree: worktree.as_deref().map(canonical),
             durable: true,
             config: OnceCell::new(),
+            reftable: None,
             inner,
         };
+        repo.reftable = repo.ref_storage()?;
         repo.durable = repo.config()?.bool("heddle.fsync")?.unwrap_or(true);
         if repo.durable {
             sync_what_libgit2_writes();
@@ -169,11 +174,36 @@ impl Repo {
         Ok(self.config.get_or_init(|| config))
     }
 
+    /// The refs, where libgit2 cannot read them; an error for a format that nobody knows.
+    fn ref_storage(&self) -> Result<Option<Reftable>, GitError> {
+        let Some(storage) = self.config()?.get("extensions.refStorage")? else { return Ok(None) };
+        match storage.text.as_str() {
+            "files" => Ok(None),
+            "reftable" => {
+                let hash = self.config()?.get("extensions.objectFormat")?;
+                let id_size = if hash.is_some_and(|hash| hash.text == "sha256") { 32 } else { 20 };
+                Ok(Some(Reftable::new(&self.git_dir, &self.common_dir, id_size)))
+            }
+            other => Err(GitError::Unusable {
+                path: self.git_dir.clone(),
+                reason: format!("its refs are in the format '{other}', which git-heddle does not know"),
+            }),
+        }
+    }
+
+    /// The refs, where the git program and not libgit2 has to write them.
+    pub(in crate::git) fn reftable(&self) -> Option<&Reftable> {
+        self.reftable.as_ref()
+    }
+
     /// What HEAD is.
     ///
     /// # Errors
     /// [`GitError::Library`].
     pub fn head(&self) -> Result<Head, GitError> {
+        if let Some(refs) = self.reftable() {
+            return self.head_among(refs.read("HEAD")?).and_then(|head| head.ok_or(GitError::Unborn));
+        }
         let head = self.inner.find_reference("HEAD")?;
         match head.symbolic_target() {
             Ok(Some(name)) => match self.inner.refname_to_id(name) {
@@ -188,6 +218,18 @@ impl Repo {
                 None => Err(GitError::Unborn),
             },
         }
+    }
+
+    /// What HEAD is that has this value; `None` if it has none.
+    pub(in crate::git) fn head_among(&self, head: Option<Value>) -> Result<Option<Head>, GitError> {
+        Ok(match head {
+            Some(Value::Symbolic(name)) => Some(match self.read_ref(&name)? {
+                Some(commit) => Head::Branch { name, commit },
+                None => Head::Unborn { branch: name },
+            }),
+            Some(Value::Id(commit)) => Some(Head::Detached { commit }),
+            Some(Value::Gone) | None => None,
+        })
     }
 
     /// Whether names that differ only in case are the same file here.
@@ -292,7 +334,7 @@ impl Repo {
     /// [`GitError::RevNotFound`], [`GitError::RevAmbiguous`], [`GitError::RevNotACommit`];
     /// [`GitError::Unborn`] for `HEAD` before the first commit.
     pub fn resolve(&self, rev: &str) -> Result<Resolved, GitError> {
-        let object = self.raw().revparse_single(rev).map_err(|error| match error.code() {
+        let object = self.object_of(rev).map_err(|error| match error.code() {
             git2::ErrorCode::Ambiguous => GitError::RevAmbiguous { rev: rev.to_owned() },
             git2::ErrorCode::UnbornBranch => GitError::Unborn,
             _ if rev == "HEAD" && matches!(self.head(), Ok(Head::Unborn { .. })) => GitError::Unborn,
@@ -308,19 +350,67 @@ impl Repo {
         })?;
         Ok(Resolved { commit: commit_id(commit.id()), tree: tree_id(commit.tree_id()) })
     }
+
+    /// The object that `rev` names. Where libgit2 cannot read refs, the name that `rev` begins with
+    /// is looked up here, and what cannot be said so is asked of Git.
+    fn object_of(&self, rev: &str) -> Result<git2::Object<'_>, git2::Error> {
+        let Some(refs) = self.reftable() else { return self.raw().revparse_single(rev) };
+        let other = |error: GitError| git2::Error::from_str(&error.to_string());
+        let (base, steps) = rev.split_at(rev.find(['~', '^']).unwrap_or(rev.len()));
+        if CommitId::parse(base).is_ok() {
+            return self.raw().revparse_single(rev);
+        }
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'_' | b'.');
+        if base.bytes().all(plain) && !base.contains("..") {
+            for name in PLACES.map(|place| place.replace('*', base)) {
+                if let Some((_, id)) = refs.resolve(&name).map_err(other)? {
+                    return self.raw().revparse_single(&format!("{id}{steps}"));
+                }
+            }
+        }
+        let mut command = self.program().command(["rev-parse", "--verify", "--end-of-options", rev]);
+        let output = Program::output(command.env("LC_ALL", "C"), None).map_err(other)?;
+        let said =
+            String::from_utf8_lossy(if output.status.success() { &output.stdout } else { &output.stderr });
+        if output.status.success() {
+            return self.raw().find_object(named(said.trim())?, None);
+        }
+        let code = match said.contains("is ambiguous") {
+            true => git2::ErrorCode::Ambiguous,
+            false => git2::ErrorCode::NotFound,
+        };
+        Err(git2::Error::new(code, git2::ErrorClass::Reference, said.trim()))
+    }
+}
+
+/// Where Git looks for a ref that is not named in full, in its order.
+const PLACES: [&str; 6] =
+    ["*", "refs/*", "refs/tags/*", "refs/heads/*", "refs/remotes/*", "refs/remotes/*/HEAD"];
+
+/// Opens a repository that may have extensions which libgit2 does not know and need not: what
+/// they are about is done without it.
+fn allowing(
+    open: impl Fn() -> Result<git2::Repository, git2::Error>,
+) -> Result<git2::Repository, git2::Error> {
+    let inner = open();
+    let unknown = |error: &git2::Error| {
+        let said = error.message().to_lowercase();
+        EXTENSIONS.iter().any(|extension| said.ends_with(&format!("extensions.{extension}")))
+    };
+    if inner.as_ref().is_err_and(unknown) {
+        allow_extensions();
+        return open();
+    }
+    inner
 }
 
 /// Opens a repository that Git has just opened, past what libgit2 alone would refuse.
 fn insist(open: impl Fn() -> Result<git2::Repository, git2::Error>) -> Result<git2::Repository, git2::Error> {
-    let mut inner = open();
+    let mut inner = allowing(&open);
     if inner.as_ref().is_err_and(|error| error.code() == git2::ErrorCode::Owner) {
         // Git has just said yes: safe.directory in a spelling that libgit2 does not know.
         trust_git();
-        inner = open();
-    }
-    if inner.as_ref().is_err_and(|error| error.message().to_lowercase().contains("partialclone")) {
-        allow_partial_clones();
-        inner = open();
+        inner = allowing(open);
     }
     inner
 }
@@ -375,12 +465,9 @@ fn is_ours(path: &Path) -> bool {
 /// A repository that Git opens and libgit2 does not.
 fn unusable(git_dir: &Path, error: &git2::Error) -> GitError {
     let message = error.message();
-    let reason = if message.contains("refstorage") {
-        "its refs are in the reftable format, which git-heddle cannot read yet; 'git refs migrate --ref-format=files' \
-         converts it"
-            .to_owned()
-    } else {
-        message.to_owned()
+    let reason = match message.strip_prefix("unsupported extension name ") {
+        Some(extension) => format!("it has the extension '{extension}', which git-heddle does not know"),
+        None => message.to_owned(),
     };
     GitError::Unusable { path: git_dir.to_owned(), reason }
 }
@@ -408,15 +495,19 @@ fn trust_git() {
     let _ = unsafe { git2::opts::set_verify_owner_validation(false) };
 }
 
-/// Has libgit2 open partial clones: commits are always there, and what has to be fetched
-/// first is read by the git program.
+/// Extensions that libgit2 does not know and that do not concern it. Of a partial clone commits
+/// are always there, and what has to be fetched first is read by the git program; refs that are
+/// in another format are never read by libgit2.
+const EXTENSIONS: [&str; 2] = ["partialclone", "refstorage"];
+
+/// Has libgit2 open repositories with [`EXTENSIONS`].
 #[expect(
     unsafe_code,
     reason = "libgit2's options are global; this one is set before any other thread exists"
 )]
-fn allow_partial_clones() {
+fn allow_extensions() {
     // SAFETY: it sets one global list; heddle opens repositories from one thread.
-    let _ = unsafe { git2::opts::set_extensions(&["partialclone"]) };
+    let _ = unsafe { git2::opts::set_extensions(&EXTENSIONS) };
 }
 
 /// libgit2's name for the object that Git names `id`, by either hash.

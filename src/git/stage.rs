@@ -83,7 +83,7 @@ impl Stamp {
     pub(super) fn of(path: &Path) -> Option<Self> {
         use std::os::unix::fs::MetadataExt as _;
         let meta = fs::symlink_metadata(path).ok()?;
-        let file = FileIdentity { dev: meta.dev(), ino: meta.ino(), born: None };
+        let file = FileIdentity { dev: meta.dev(), ino: meta.ino(), born: None, helper: None };
         Some(Self { file, size: meta.size(), modified: (meta.mtime(), meta.mtime_nsec()) })
     }
 }
@@ -108,7 +108,7 @@ pub(in crate::git) fn operation(state: git2::RepositoryState) -> Option<&'static
 /// # Errors
 /// [`GitError::Library`] if the index cannot be read.
 pub fn state_fault(repo: &Repo) -> Result<Option<String>, GitError> {
-    if let Some(doing) = operation(repo.raw().state()) {
+    if let Some(doing) = operation(repo.state()) {
         return Ok(Some(format!("{doing} is in progress in this worktree")));
     }
     // Conflicts that no operation explains (`git stash pop`) are in an index that was
@@ -273,6 +273,19 @@ impl<'a> Staging<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Has HEAD of that Git directory at the tip also where it is no file.
+    fn place_head(&self) -> Result<(), GitError> {
+        let folder = self.scratch.path().join("reftable");
+        if self.repo.refs_are_files() || folder.exists() {
+            return Ok(());
+        }
+        fs::create_dir(&folder).map_err(io_error("make", &folder))?;
+        let git = Program::new(self.scratch.path(), None, false);
+        let mut command = git.command(["-c", "core.hooksPath=/dev/null", "update-ref", "--no-deref"]);
+        Program::run_vouched(command.args(["HEAD", self.tip.as_str()]), None, self.repo.common_dir())
+            .map(drop)
     }
 
     /// Copies `source` with its time; false if there is nothing to copy.
@@ -450,6 +463,7 @@ impl<'a> Staging<'a> {
         if !self.has_hook(name)? {
             return Ok(false);
         }
+        self.place_head()?;
         let mut command = self.git(["hook", "run", "--ignore-missing", name]);
         if !args.is_empty() {
             command.arg("--").args(args);

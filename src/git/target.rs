@@ -1,7 +1,7 @@
 //! Which branch a thread is meant to land on.
 
 use super::program::Program;
-use super::repo::commit_id;
+use super::repo::{commit_id, named};
 use super::{GitError, Repo};
 use crate::names::CommitId;
 
@@ -124,6 +124,15 @@ fn by_name(repo: &Repo, name: &str, source: TargetSource) -> Result<Option<Targe
 /// nowhere or to no commit, or is no name at all.
 fn lookup(repo: &Repo, refname: &str, source: TargetSource) -> Result<Option<Target>, GitError> {
     use git2::ErrorCode::{InvalidSpec, NotFound};
+
+    if let Some(refs) = repo.reftable() {
+        let found = refs.resolve(refname)?;
+        let commit = found.and_then(|(name, id)| {
+            let object = repo.raw().find_object(named(id.as_str()).ok()?, None).ok()?;
+            Some((name, object.peel_to_commit().ok()?.id()))
+        });
+        return Ok(commit.map(|(refname, id)| Target { refname, commit: commit_id(id), source }));
+    }
 
     let resolved = repo.raw().find_reference(refname).and_then(|reference| reference.resolve());
     let reference = match resolved {

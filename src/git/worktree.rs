@@ -262,7 +262,10 @@ impl Repo {
     /// # Errors
     /// [`GitError::Library`] if it cannot be opened.
     pub fn operation_in(&self, linked: &Linked) -> Result<Option<&'static str>, GitError> {
-        let state = git2::Repository::open(&linked.path)?.state();
+        let state = match self.refs_are_files() {
+            true => git2::Repository::open(&linked.path)?.state(),
+            false => Self::at(&linked.path)?.state(),
+        };
         Ok(super::stage::operation(state))
     }
 

@@ -23,6 +23,7 @@ use super::landing;
 use super::{Call, Verdict, commit};
 use crate::context::Context;
 use crate::error::Error;
+use crate::git::repo::Head;
 use crate::names::{CommitId, READY, THREADS, ThreadName, shell_word};
 use crate::session::SessionError;
 use crate::store::StoreError;
@@ -117,7 +118,7 @@ fn judge_head(
     let Tie::Lost(binding, lost) = Tie::of(context, git_dir)? else { return Ok(Verdict::PASS) };
     // `git worktree add` reports the HEAD of the worktree that it makes from the one that it
     // runs in. Git has a HEAD locked that it is about to move.
-    let moves = git_dir.join("HEAD.lock").exists() && !is_at(git_dir, update, context);
+    let moves = context.repo.lock_of_head(git_dir).exists() && !is_at(git_dir, update, context);
     if !moves || call.acts_for(context, &binding.thread) {
         return Ok(Verdict::PASS);
     }
@@ -126,14 +127,15 @@ fn judge_head(
 
 /// Whether HEAD of the worktree is already what the update makes of it.
 fn is_at(git_dir: &Path, update: &Update<'_>, context: &Context<'_>) -> bool {
-    let head = std::fs::read_to_string(git_dir.join("HEAD")).unwrap_or_default();
-    let head = head.trim_end();
-    match (head.strip_prefix("ref: "), update.new.strip_prefix("ref:")) {
-        (Some(is), Some(to)) => is == to,
-        (None, Some(_)) => false,
-        (None, None) => head == update.new,
+    let Ok(Some(head)) = context.repo.head_of_worktree(git_dir) else { return false };
+    match (head, update.new.strip_prefix("ref:")) {
+        (Head::Branch { name, .. } | Head::Unborn { branch: name }, Some(to)) => name == to,
+        (Head::Detached { .. }, Some(_)) => false,
         // A commit on the branch that HEAD is on is told as one of HEAD.
-        (Some(is), None) => context.repo.read_ref(is).ok().flatten() == update.new_commit(),
+        (Head::Detached { commit } | Head::Branch { commit, .. }, None) => {
+            Some(commit) == update.new_commit()
+        }
+        (Head::Unborn { .. }, None) => update.new_commit().is_none(),
     }
 }
 

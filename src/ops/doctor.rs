@@ -21,7 +21,7 @@ use crate::platform::listed_is_gone;
 use crate::session::binding::Binding;
 use crate::session::liveness::Presence;
 use crate::session::session::End;
-use crate::store::journal::{self, Found};
+use crate::store::journal::{self, FileIdentity, Found};
 use crate::store::lock::{FileLock, Terms};
 use crate::store::{Layout, StoreError, atomic_file};
 use crate::thread::locked::check_current;
@@ -66,6 +66,7 @@ pub fn doctor(context: &Context<'_>, fix: bool) -> Result<Vec<Finding>, Error> {
         );
     }
     head_locks(context, fix, &mut findings);
+    locks_of_many(context, fix, &mut findings);
     lost_worktrees(context, fix, &mut findings);
     unfinished_moves(context, fix, &mut findings);
     Ok(findings)
@@ -305,6 +306,26 @@ fn head_locks(context: &Context<'_>, fix: bool, findings: &mut Vec<Finding>) {
         {
             findings.push(ref_lock(context, fix, binding.thread, path));
         }
+    }
+}
+
+/// Locks that are on many refs at once, and that no living process can hold.
+fn locks_of_many(context: &Context<'_>, fix: bool, findings: &mut Vec<Finding>) {
+    for path in context.repo.locks_of_many() {
+        let Some(found) = FileIdentity::of(&path) else { continue };
+        let holder = possible_holder(context, &path);
+        let removed = || found.is_at(&path) && atomic_file::remove(&path).is_ok();
+        findings.push(Finding {
+            kind: "stale_ref_lock",
+            thread: None,
+            message: match &holder {
+                None => "a lock on all refs, and nobody alive can hold it".to_owned(),
+                Some(holder) => format!("a lock on all refs, which {holder} may hold"),
+            },
+            fix: holder.is_none().then_some("remove it"),
+            fixed: fix && holder.is_none() && removed(),
+            path,
+        });
     }
 }
 

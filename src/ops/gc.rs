@@ -78,6 +78,15 @@ fn old(context: &Context<'_>, path: &Path) -> bool {
     age(path).is_some_and(|age| age >= context.settings.retention)
 }
 
+/// How long ago the ref `name` was moved, by its log.
+fn since_moved(context: &Context<'_>, name: &str) -> Option<Duration> {
+    if context.repo.refs_are_files() {
+        return age(&context.layout.ref_log(name));
+    }
+    let moved = u64::try_from(context.repo.moved_at(name).0).ok().filter(|moved| *moved > 0)?;
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH + Duration::from_secs(moved)).ok()
+}
+
 fn worktrees_that_serve_nobody(
     context: &Context<'_>,
     dry_run: bool,
@@ -107,9 +116,9 @@ fn landed_threads(context: &Context<'_>, dry_run: bool, report: &mut Report) -> 
         // Where only a worktree is left, there is no thread to remove.
         let Some(tip) = &row.tip else { continue };
         let record = context.layout.thread(&row.thread);
-        let log = context.layout.ref_log(&row.thread.tip_ref());
         // Both: the record tells of the last owner, the log of the last move.
-        let ages: Vec<Duration> = [record, log].iter().filter_map(|path| age(path)).collect();
+        let ages = [age(&record), since_moved(context, &row.thread.tip_ref())];
+        let ages: Vec<Duration> = ages.into_iter().flatten().collect();
         let settled = !ages.is_empty() && ages.iter().all(|age| *age >= context.settings.retention);
         let may_live = row.owner.as_ref().is_some_and(|owner| owner.liveness.may_live());
         if !settled || may_live {
@@ -141,8 +150,7 @@ fn landed_threads(context: &Context<'_>, dry_run: bool, report: &mut Report) -> 
 fn dropped_threads(context: &Context<'_>, dry_run: bool, report: &mut Report) -> Result<(), Error> {
     for (name, commit) in context.repo.list_refs(DROPPED)? {
         // Its log is written once, when it was dropped, and stays when the ref is packed.
-        let log = context.layout.ref_log(&name);
-        if !old(context, &log) {
+        if since_moved(context, &name).is_none_or(|age| age < context.settings.retention) {
             continue;
         }
         if !dry_run {

@@ -16,7 +16,7 @@ use super::publish::fetched_tip;
 use super::worktrees::{self, Provided};
 use crate::context::Context;
 use crate::error::{Conflict, ConflictKind, ConflictOwner, Error};
-use crate::git::refs::{Expected, LockedRef};
+use crate::git::refs::{Expected, Intent, LockedRef};
 use crate::git::repo::{Head, Resolved};
 use crate::names::{CommitId, Generation, ThreadName};
 use crate::platform::{ProcessState, Watch};
@@ -275,27 +275,35 @@ fn attempt(
     context: &Context<'_>,
     request: &Request,
     holder: &Holder,
-    anchor: Option<&Resolved>,
+    asked: Option<&Resolved>,
 ) -> Result<Reserved, Error> {
     let thread = LockedThread::take(context, &request.thread)?;
     let owner = thread.owner();
-    if let Some(answer) = same_request(request, owner.as_ref(), anchor) {
+    if let Some(answer) = same_request(request, owner.as_ref(), asked) {
         return Ok(answer);
     }
     let tip = thread.tip()?;
-    let anchor = match (anchor, &tip) {
+    let anchor = match (asked, &tip) {
         (Some(anchor), _) => anchor.clone(),
         (None, Some(tip)) => context.repo.resolve(tip.as_str())?,
         // The thread went away between the first look and the lock.
         (None, None) => context.repo.resolve(request.anchor.as_deref().unwrap_or("HEAD"))?,
     };
     let previous = judge(request, owner, tip.as_ref(), &anchor.commit)?;
-    let locked = thread.lock_tip()?;
+    let (session, token) = make_session(context, &thread, request, holder, &anchor, tip.as_ref())?;
+    let message = format!("heddle: reserve by {} (generation {})", session.session_id, session.generation);
+    let to = &anchor.commit;
+    let locked = thread.lock_tip(match &tip {
+        Some(_) => Intent::Compare,
+        None => Intent::Move { to, message: &message },
+    })?;
     if locked.current() != tip.as_ref() {
         judge(request, None, locked.current(), &anchor.commit)?;
+        // It is where it may be had, and was somewhere else when we looked: from the beginning.
+        drop((locked, thread));
+        return attempt(context, request, holder, asked);
     }
-    let made = make_session(context, &thread, request, holder, &anchor, &locked)?;
-    commit(context, &thread, request, made, previous, locked)
+    commit(context, &thread, request, (session, token), previous, locked)
 }
 
 /// The reservation that this very request got before.
@@ -361,9 +369,9 @@ fn make_session(
     request: &Request,
     holder: &Holder,
     anchor: &Resolved,
-    tip: &LockedRef<'_>,
+    tip: Option<&CommitId>,
 ) -> Result<(Session, Token), Error> {
-    let last = match (thread.record(), tip.current()) {
+    let last = match (thread.record(), tip) {
         (Some(record), _) => Some(record.generation),
         // The record was lost, or the thread came from elsewhere: its commits still tell
         // which generations were used.

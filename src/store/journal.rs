@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use super::atomic_file::{self, Durability, no_follow, sync_folder};
 use super::{Layout, StoreError, at_once};
 use crate::names::{CommitId, Generation, SessionId, ThreadName};
+use crate::platform::{Place, Platform as _, ProcessState, START_SLACK, System};
 
 /// The version of the journal's form.
 pub const VERSION: u64 = 1;
@@ -38,6 +39,65 @@ pub struct FileIdentity {
     /// an inode that was removed is soon given to another file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub born: Option<u64>,
+    /// The process that holds it for us, where we do not do that ourselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub helper: Option<Helper>,
+}
+
+/// A child that holds one of Git's locks for us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Helper {
+    /// Its process.
+    pub pid: u32,
+    /// When it was started, as [`ProcessState::Running`] has it; `None` where that may not be
+    /// looked at.
+    pub start_time: Option<u64>,
+    /// The boot, by the beginning of its id.
+    pub boot: u64,
+    /// The number of the pid namespace.
+    pub pid_namespace: u64,
+}
+
+impl Helper {
+    /// The process `pid` of this very place.
+    #[must_use]
+    pub fn of(pid: u32) -> Self {
+        let here = System::new();
+        let (boot, pid_namespace) = numbers(here.place());
+        let start_time = match here.process(pid) {
+            ProcessState::Running { start_time, .. } => Some(start_time),
+            ProcessState::Gone | ProcessState::Unknown => None,
+        };
+        Self { pid, start_time, boot, pid_namespace }
+    }
+
+    /// Whether it has ended for sure: no process outlives its boot, and of one in another pid
+    /// namespace nothing can be told.
+    #[must_use]
+    pub fn is_gone(self) -> bool {
+        let here = System::new();
+        let (boot, pid_namespace) = numbers(here.place());
+        if boot != self.boot {
+            return true;
+        }
+        pid_namespace == self.pid_namespace
+            && match here.process(self.pid) {
+                ProcessState::Gone => true,
+                ProcessState::Running { start_time, .. } => {
+                    self.start_time.is_some_and(|started| start_time.abs_diff(started) > START_SLACK)
+                }
+                ProcessState::Unknown => false,
+            }
+    }
+}
+
+/// The boot and the pid namespace of a place as numbers; 0 where it does not say.
+fn numbers(place: &Place) -> (u64, u64) {
+    let digits = |text: &Option<String>, radix: u32| -> String {
+        text.iter().flat_map(|text| text.chars()).filter(|digit| digit.is_digit(radix)).take(16).collect()
+    };
+    let boot = u64::from_str_radix(&digits(&place.boot_id, 16), 16).unwrap_or(0);
+    (boot, digits(&place.pid_namespace, 10).parse().unwrap_or(0))
 }
 
 impl FileIdentity {
@@ -48,7 +108,7 @@ impl FileIdentity {
         let meta = std::fs::symlink_metadata(path).ok()?;
         let born = meta.created().ok().and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
         let born = born.and_then(|since| u64::try_from(since.as_nanos()).ok());
-        meta.is_file().then(|| Self { dev: meta.dev(), ino: meta.ino(), born })
+        meta.is_file().then(|| Self { dev: meta.dev(), ino: meta.ino(), born, helper: None })
     }
 
     /// Whether the file at `path` is this one.

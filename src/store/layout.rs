@@ -140,6 +140,12 @@ impl Layout {
         self.root.join("locks/%vouchers.lock")
     }
 
+    /// Serialises our own transactions where Git's lock is on all refs at once.
+    #[must_use]
+    pub fn refs_lock(&self) -> PathBuf {
+        self.root.join("locks/%refs.lock")
+    }
+
     /// Which hooks this repository asked for.
     #[must_use]
     pub fn hooks(&self) -> PathBuf {

@@ -8,7 +8,7 @@ use super::rename;
 use crate::context::Context;
 use crate::error::Error;
 use crate::git::GitError;
-use crate::git::refs::LockedRef;
+use crate::git::refs::{Intent, LockedRef};
 use crate::names::{CommitId, Generation, SessionId, ThreadName};
 use crate::session::liveness::{Liveness, judge};
 use crate::session::{Session, SessionError};
@@ -125,16 +125,16 @@ impl<'a> LockedThread<'a> {
         self.context.repo.read_ref(&self.name.tip_ref())
     }
 
-    /// Takes Git's own lock on the thread's tip too: held over every change of owner, so
-    /// that a plain Git command between its hook and its commit is waited for, not
-    /// overtaken.
+    /// Takes Git's own lock on the thread's tip too, for what is to become of it: held over every
+    /// change of owner, so that a plain Git command between its hook and its commit is waited
+    /// for, not overtaken.
     ///
     /// # Errors
     /// [`GitError::RefLocked`], [`GitError::RefClash`].
-    pub fn lock_tip(&self) -> Result<LockedRef<'a>, GitError> {
+    pub fn lock_tip(&self, intent: Intent<'_>) -> Result<LockedRef<'a>, GitError> {
         let name = self.name.tip_ref();
         make_ref_folders(self.context, &name);
-        self.context.repo.lock_ref(&name, self.context.lock_timeout())
+        self.context.repo.lock_ref(&name, intent, self.context.lock_timeout())
     }
 
     /// Writes the journal: everything else of the operation comes after. Git's locks that it
@@ -210,6 +210,9 @@ pub fn target_of(context: &Context<'_>, thread: &ThreadName) -> Option<String> {
 /// makes what is missing too, and syncs only the last. Before any lock of Git's is taken,
 /// so that little lies between that and the journal.
 pub(super) fn make_ref_folders(context: &Context<'_>, name: &str) {
+    if !context.repo.refs_are_files() {
+        return;
+    }
     for file in [context.layout.ref_file(name), context.layout.ref_log(name)] {
         if let Some(folder) = file.parent() {
             // Where this fails, so does the lock, which says why.

@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use super::locked::make_ref_folders;
 use super::{LockedThread, ThreadRecord};
 use crate::error::Error;
-use crate::git::refs::{Expected, LockedRef};
+use crate::git::refs::{Expected, Intent, LockedRef};
 use crate::names::CommitId;
 use crate::session::Session;
 use crate::session::binding::Binding;
@@ -128,7 +128,7 @@ impl<'a> OwnedThread<'a> {
         change: impl FnOnce(&mut Session),
     ) -> Result<Session, Error> {
         let context = self.thread.context;
-        let tip = self.thread.lock_tip()?;
+        let tip = self.thread.lock_tip(Intent::Move { to: new, message })?;
         let session = self.session.session_id.clone();
         let thread = self.thread.name.clone();
         let (base, head) = (new.clone(), worktree.head.clone());
@@ -158,10 +158,11 @@ impl<'a> OwnedThread<'a> {
     pub fn mark_ready(mut self, commit: &CommitId, message: &str) -> Result<Session, Error> {
         let name = self.thread.name.ready_ref();
         make_ref_folders(self.thread.context, &name);
-        let tip = self.thread.lock_tip()?;
+        let (context, tip_name) = (self.thread.context, self.thread.name.tip_ref());
+        make_ref_folders(context, &tip_name);
+        let wanted = [(tip_name.as_str(), Intent::Compare), (&name, Intent::Move { to: commit, message })];
+        let [tip, mark] = context.repo.lock_refs(wanted, context.lock_timeout())?;
         tip.check(&Expected::Exactly(commit.clone()))?;
-        let context = self.thread.context;
-        let mark = context.repo.lock_ref(&name, context.lock_timeout())?;
         let expected = mark.current().map_or(Expected::Absent, |commit| Expected::Exactly(commit.clone()));
         let session = self.session.session_id.clone();
         let tip_lock = tip.identity();
@@ -246,7 +247,7 @@ impl<'a> OwnedThread<'a> {
     /// [`crate::git::GitError::RefLocked`]; [`crate::store::StoreError::Io`].
     pub fn end(self, end: End) -> Result<Session, Error> {
         let context = self.thread.context;
-        let tip = self.thread.lock_tip()?;
+        let tip = self.thread.lock_tip(Intent::Compare)?;
         let at = context.platform.now().wall;
         let operation = context.operation_id().map_err(Error::Randomness)?;
         let entry = Entry {
@@ -297,7 +298,7 @@ impl<'a> OwnedThread<'a> {
     /// [`crate::git::GitError::RefLocked`]; [`crate::store::StoreError::Io`].
     pub fn withdraw(self, created: bool) -> Result<(), Error> {
         let context = self.thread.context;
-        let tip = self.thread.lock_tip()?;
+        let tip = self.thread.lock_tip(Intent::Compare)?;
         let (session, anchor) = (self.session.session_id.clone(), self.session.anchor_state.clone());
         let entry = Entry {
             version: journal::VERSION,

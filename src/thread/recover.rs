@@ -19,12 +19,14 @@
 //! hold proves that the maker is dead. Any other lock is somebody else's.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use chrono::DateTime;
 
 use super::record::ThreadRecord;
 use crate::context::Context;
 use crate::error::Error;
+use crate::git::GitError;
 use crate::names::ThreadName;
 use crate::session::binding::Binding;
 use crate::session::session::{End, Status};
@@ -132,7 +134,16 @@ pub fn recover(context: &Context<'_>, thread: &ThreadName) -> Result<(), Error> 
 /// [`crate::store::StoreError::Io`] if one of them is there and cannot be removed.
 pub(super) fn unlock(context: &Context<'_>, locks: &[(String, FileIdentity)]) -> Result<(), Error> {
     for (name, ours) in locks {
-        let lock = context.layout.ref_lock(name);
+        let lock = context.repo.lock_of(name);
+        // A git that held it for the dead process gives it back by itself, by its name: while it
+        // lives nobody else may make room for another lock.
+        let deadline = Instant::now() + context.lock_timeout();
+        while ours.is_at(&lock) && ours.helper.is_some_and(|helper| !helper.is_gone()) {
+            if Instant::now() >= deadline {
+                return Err(GitError::RefLocked { name: name.clone(), lock }.into());
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
         if ours.is_at(&lock) {
             atomic_file::remove(&lock)?;
         }
@@ -155,6 +166,9 @@ pub(super) fn undo_creation(context: &Context<'_>, tip: &RefMove) -> Result<(), 
 /// Removes the reflog that an operation made for a ref that it then never wrote.
 fn remove_log_without_ref(context: &Context<'_>, moved: &RefMove) -> Result<(), Error> {
     if moved.old.is_none() && context.repo.read_ref(&moved.name)?.is_none() {
+        if !context.repo.refs_are_files() {
+            return Ok(());
+        }
         let log = context.layout.ref_log(&moved.name);
         atomic_file::remove(&log)?;
         remove_empty_folders(&log, &context.layout.ref_file("logs/refs/heddle"));

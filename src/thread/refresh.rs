@@ -3,7 +3,7 @@
 use super::LockedThread;
 use super::owned::rfc3339;
 use crate::error::Error;
-use crate::git::refs::Expected;
+use crate::git::refs::{Expected, Intent};
 use crate::names::{CommitId, SessionId};
 use crate::store::events::Event;
 use crate::store::journal::{self, Action, Entry, RefMove};
@@ -25,7 +25,7 @@ impl LockedThread<'_> {
         message: &str,
     ) -> Result<(), Error> {
         let (context, expected) = (self.context, Expected::Exactly(from.clone()));
-        let tip = self.lock_tip()?;
+        let tip = self.lock_tip(Intent::Move { to, message })?;
         tip.check(&expected)?;
         let entry = Entry {
             version: journal::VERSION,

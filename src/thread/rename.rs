@@ -34,7 +34,7 @@ use super::recover;
 use crate::context::Context;
 use crate::error::Error;
 use crate::git::GitError;
-use crate::git::refs::{Change, Expected, LockedRef};
+use crate::git::refs::{Change, Expected, Intent, LockedRef};
 use crate::names::{CommitId, Generation, SessionId, ThreadName};
 use crate::session::binding::Binding;
 use crate::store::events::{self, Event};
@@ -343,18 +343,24 @@ impl<'a> LockedPair<'a> {
         for name in [self.to.tip_ref(), self.to.ready_ref()] {
             make_ref_folders(context, &name);
         }
-        let from_lock = repo.lock_ref(&self.from.tip_ref(), timeout)?;
-        let name = self.from.tip_ref();
-        let Some(tip) = from_lock.current().cloned() else {
+        let (name, to_name, mark_name) = (self.from.tip_ref(), self.to.tip_ref(), self.to.ready_ref());
+        let Some(tip) = repo.read_ref(&name)? else {
             return Err(GitError::RefMoved { name, expected: None, actual: None }.into());
         };
-        let to_lock = repo.lock_ref(&self.to.tip_ref(), timeout)?;
-        to_lock.check(&Expected::Absent)?;
         let mark = repo.read_ref(&self.from.ready_ref())?;
-        let mark_lock = match &mark {
-            Some(_) => Some(repo.lock_ref(&self.to.ready_ref(), timeout)?),
-            None => None,
+        let message = message(&self.from, &self.to);
+        let moved = |to| Intent::Move { to, message: message.as_str() };
+        let wanted = [(name.as_str(), Intent::Compare), (&to_name, moved(&tip))];
+        let (from_lock, to_lock, mark_lock) = if let Some(mark) = &mark {
+            let [from, to] = wanted;
+            let [from, to, mark] = repo.lock_refs([from, to, (&mark_name, moved(mark))], timeout)?;
+            (from, to, Some(mark))
+        } else {
+            let [from, to] = repo.lock_refs(wanted, timeout)?;
+            (from, to, None)
         };
+        from_lock.check(&Expected::Exactly(tip.clone()))?;
+        to_lock.check(&Expected::Absent)?;
         if let Some(lock) = &mark_lock {
             lock.check(&Expected::Absent)?;
         }
@@ -447,6 +453,10 @@ impl<'a> LockedPair<'a> {
     /// Makes a ref under the new name with the reflog that `former` has.
     fn create(&self, new: LockedRef<'_>, former: &str, commit: &CommitId) -> Result<(), Error> {
         let (layout, durability) = (&self.context.layout, self.context.durability());
+        if !self.context.repo.refs_are_files() {
+            // Nothing but Git writes the log there, and it begins with this line.
+            return Ok(new.create_without_log(commit)?);
+        }
         let log = self.context.repo.continued_log(former, commit, &message(&self.from, &self.to))?;
         let name = new.name().to_owned();
         new.create_without_log(commit)?;

@@ -64,7 +64,7 @@ pub(crate) type Snapshot = BTreeMap<PathBuf, Vec<u8>>;
 pub(crate) struct Sandbox {
     home: TempDir,
     /// The kind of repository that is made in it.
-    format: format::Format,
+    pub(crate) format: format::Format,
     /// A folder whose programs come before all others.
     pub(crate) first_on_path: Option<PathBuf>,
 }
@@ -168,6 +168,33 @@ impl Sandbox {
         self.git(&["add", name]);
         self.git(&["commit", "--quiet", "--message", name]);
         self.git(&["rev-parse", "HEAD"])
+    }
+
+    /// A folder with nothing in it but the git that tests use: the system's may be older than
+    /// the repository.
+    #[track_caller]
+    pub(crate) fn only_git(&self) -> PathBuf {
+        let folder = self.home().join("only-git");
+        let mut places =
+            std::env::split_paths(&hooks::path()).map(|place| place.join("git")).collect::<Vec<_>>();
+        places.retain(|place| place.is_file());
+        if fs::create_dir(&folder).is_ok() {
+            std::os::unix::fs::symlink(&places[0], folder.join("git")).expect("link");
+        }
+        folder
+    }
+
+    /// Makes the ref again, so that its log says that it was moved at that time.
+    #[track_caller]
+    pub(crate) fn move_at(&self, at: &str, name: &str) {
+        let value = self.git(&["rev-parse", name]);
+        let git = |args: &[&str]| {
+            let args = [&["-c", "core.hooksPath=/dev/null", "update-ref"], args].concat();
+            let mut command = self.program("git", &self.root(), &args);
+            assert!(command.env("GIT_COMMITTER_DATE", at).status().expect("git").success());
+        };
+        git(&["-d", name]);
+        git(&["--create-reflog", "-m", "again", name, &value]);
     }
 
     /// The git program elsewhere, whatever it exits with.

@@ -42,6 +42,11 @@ impl Format {
         [("GIT_DEFAULT_HASH", self.hash()), ("GIT_DEFAULT_REF_FORMAT", refs)]
     }
 
+    /// Git's own lock on a ref that all worktrees share, from the common Git directory.
+    pub(crate) fn lock_of(self, name: &str) -> String {
+        if self.reftable { "reftable/tables.list.lock".to_owned() } else { format!("{name}.lock") }
+    }
+
     /// An id that names nothing, of that digit.
     pub(crate) fn id_of(self, digit: char) -> String {
         digit.to_string().repeat(if self.sha256 { 64 } else { 40 })

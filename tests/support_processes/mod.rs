@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+#[path = "../support_format/mod.rs"]
+pub(crate) mod format;
 #[path = "../support_hooks/mod.rs"]
 mod hooks;
 
@@ -126,6 +128,7 @@ impl Sandbox {
             .env("HOME", self.path("home"))
             .env("TMPDIR", self.path("tmp"))
             .env("GIT_CONFIG_NOSYSTEM", "1")
+            .envs(format::asked().environment())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
@@ -185,7 +188,9 @@ impl Sandbox {
 
     /// Locks below `refs/`.
     pub(crate) fn ref_locks(&self) -> Vec<PathBuf> {
-        files(&self.git_dir().join("refs"), &|name| name.ends_with(".lock"))
+        let mut locks = files(&self.git_dir().join("refs"), &|name| name.ends_with(".lock"));
+        locks.extend(files(&self.git_dir().join("reftable"), &|name| name == "tables.list.lock"));
+        locks
     }
 
     /// Has the doctor remove the locks of Git's that killed processes left. Git processes of
