@@ -88,6 +88,11 @@ impl Ground {
     }
 }
 
+/// How many processes hold the ref until it has moved: none where that is not Git's to do.
+fn holders() -> usize {
+    usize::from(support::format::asked().reftable)
+}
+
 fn started(log: &[String], what: &str) -> bool {
     log.iter().any(|line| line.split(' ').any(|word| word == what))
 }
@@ -107,7 +112,7 @@ fn a_capture_starts_one_git_and_makes_git_s_tree() {
         }
         let (document, log) = ground.capture(&["--allow-empty"]);
         ground.assert_like_git(&document, "empty");
-        assert!(log.len() <= 2, "{log:?}");
+        assert!(log.len() <= 2 + holders(), "{log:?}");
         fs::remove_dir_all(ground.sandbox.root().join("a-b")).expect("remove");
         ground.assert_like_git(&ground.capture(&[]).0, "a folder that went");
     }
@@ -288,7 +293,7 @@ fn some_paths_are_captured_without_the_whole_index() {
     let (document, log) = ground.capture(&["--", "a", "./a-b"]);
     assert_eq!(document["changed_paths"], serde_json::json!(["a-b/new", "a/b/one", "a/c/one"]));
     // The whole index would have to be moved to the tip first.
-    assert_eq!(log.len(), 1, "{log:?}");
+    assert_eq!(log.len(), 1 + holders(), "{log:?}");
     assert!(started(&log, "add"), "{log:?}");
     // What has to see or to understand the whole index does.
     for (key, value) in

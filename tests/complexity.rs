@@ -10,6 +10,7 @@ mod support_processes;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
+use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use support_processes::{BINARY, Ended, Sandbox};
@@ -39,7 +40,7 @@ fn fill(sandbox: &Sandbox, filled: Filled) {
     let (record, thread) = (read(&format!("agents/{session}.json")), read("threads/template.json"));
     let write = |name: String, text: String| fs::write(heddle.join(name), text).expect("record");
     fs::create_dir_all(heddle.join("agents/ended")).expect("folder");
-    let tip = format!("{}\n", sandbox.commit("main"));
+    let (tip, mut refs) = (sandbox.commit("main"), String::new());
     for number in 0..MANY {
         let (name, id) = (format!("t{number}"), format!("{}{number:05}", &session[..session.len() - 5]));
         let thread = thread.replace("\"template\"", &format!("\"{name}\"")).replace(&session, &id);
@@ -59,11 +60,14 @@ fn fill(sandbox: &Sandbox, filled: Filled) {
                 let mut record: serde_json::Value = serde_json::from_str(&thread).expect("JSON");
                 record["owner"] = serde_json::Value::Null;
                 write(format!("threads/{name}.json"), record.to_string());
-                let path = sandbox.git_dir().join(format!("refs/heddle/threads/{name}"));
-                fs::write(path, &tip).expect("ref");
+                let _ = writeln!(refs, "create refs/heddle/threads/{name} {tip}");
             }
         }
     }
+    let mut git =
+        sandbox.command("git", &["update-ref", "--stdin"]).stdin(Stdio::piped()).spawn().expect("git");
+    git.stdin.take().expect("stdin").write_all(refs.as_bytes()).expect("written");
+    assert!(git.wait().expect("git").success());
     if filled == Filled::PackedThreads {
         sandbox.git(&["pack-refs", "--all"]);
     }

@@ -94,7 +94,9 @@ pub(crate) fn check(
             let changed: Vec<_> =
                 all.filter(|path| before.get(*path) != after.get(*path) && !allowed(path)).collect();
             assert!(changed.is_empty(), "{about}: {changed:?} changed: {answer:?}");
-            assert_eq!(sandbox.git(&["for-each-ref"]), refs, "{about}: {answer:?}");
+            if !case.leaves.iter().any(|start| start.starts_with(".git/refs")) {
+                assert_eq!(sandbox.git(&["for-each-ref"]), refs, "{about}: {answer:?}");
+            }
         }
         _ => panic!("{about}: {answer:?}"),
     }
