@@ -8,13 +8,14 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::OsString;
+use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use super::backend::Value;
 use super::merge::{Conflicts, oid, scratch_objects};
 use super::program::Program;
-use super::reftable::Value;
 use super::repo::named;
 use super::trailers::{Stamp, may_claim, stamp};
 use super::{GitError, Repo};
@@ -254,13 +255,13 @@ impl Repo {
     /// # Errors
     /// [`GitError::Library`] if refs cannot be listed.
     pub fn all_refs(&self, prefix: &str) -> Result<Vec<(String, RefValue)>, GitError> {
-        if let Some(refs) = self.reftable() {
+        if !self.refs_are_files() {
             let value = |(name, value)| match value {
                 Value::Id(id) => Some((name, RefValue::Id(id))),
                 Value::Symbolic(_) => Some((name, RefValue::Unusable("it is a symbolic ref".to_owned()))),
                 Value::Gone => None,
             };
-            return Ok(refs.below(prefix)?.into_iter().filter_map(value).collect());
+            return Ok(self.refs().below(self, prefix)?.into_iter().filter_map(value).collect());
         }
         let mut names = BTreeSet::new();
         let mut refs = self.raw().references_glob(&format!("{prefix}*"))?;
@@ -269,7 +270,7 @@ impl Repo {
             names.insert(name?.to_owned());
         }
         // libgit2 passes over files that hold no id.
-        names.extend(self.loose_names(prefix));
+        names.extend(loose_names(self, prefix));
         let value = |name: &str| match self.raw().find_reference(name) {
             Ok(reference) => Some(match reference.target() {
                 Some(target) => RefValue::Id(super::repo::commit_id(target)),
@@ -468,6 +469,27 @@ fn parse_merges(output: &[u8]) -> Vec<Conflicts> {
         merges.push(Conflicts { any: clean != b"1", paths });
     }
     merges
+}
+
+/// The names of the files of refs below `prefix`, whatever they hold.
+fn loose_names(repo: &Repo, prefix: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut folders = vec![prefix.trim_end_matches('/').to_owned()];
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = fs::read_dir(repo.common_dir().join(&folder)) else { continue };
+        for entry in entries.flatten() {
+            let (Ok(kind), Ok(name)) = (entry.file_type(), entry.file_name().into_string()) else {
+                continue;
+            };
+            let name = format!("{folder}/{name}");
+            match kind.is_dir() {
+                true => folders.push(name),
+                false if name.ends_with(".lock") => {}
+                false => names.push(name),
+            }
+        }
+    }
+    names
 }
 
 #[cfg(test)]

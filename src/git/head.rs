@@ -1,6 +1,5 @@
 //! HEAD of a worktree: where it is, where it moved last, and what is moving it.
 
-use super::program::Program;
 use super::repo::{Head, named};
 use super::{GitError, Repo};
 use crate::names::CommitId;
@@ -18,7 +17,7 @@ pub struct Moved {
 
 impl Moved {
     /// Reads a line of a reflog.
-    fn parse(line: &str) -> Option<Self> {
+    pub(super) fn parse(line: &str) -> Option<Self> {
         let (values, message) = line.split_once('\t').unwrap_or((line, ""));
         let mut values = values.split(' ');
         let old = CommitId::parse(values.next()?).ok()?;
@@ -35,41 +34,7 @@ impl Repo {
     /// How HEAD moved last; `None` where it keeps no reflog.
     #[must_use]
     pub fn last_move_of_head(&self) -> Option<Moved> {
-        if !self.refs_are_files() {
-            return self.last_move_as_told();
-        }
-        use std::os::unix::fs::FileExt as _;
-        /// Longer than a line, but for absurd names and messages.
-        const END: u64 = 16 << 10;
-        let file = std::fs::File::open(self.git_dir().join("logs/HEAD")).ok()?;
-        let size = file.metadata().ok()?.len();
-        let length = usize::try_from(size.min(END)).ok()?;
-        let mut end = vec![0u8; length];
-        file.read_exact_at(&mut end, size - length as u64).ok()?;
-        let text = String::from_utf8_lossy(&end);
-        Moved::parse(text.trim_end_matches('\n').rsplit('\n').next()?)
-    }
-
-    /// As [`Self::last_move_of_head`], as Git tells it. The line itself is nowhere to be had, but
-    /// the value before it is that of the entry before it, or where the log began.
-    fn last_move_as_told(&self) -> Option<Moved> {
-        let ask = |args: &[&str]| {
-            let output = Program::run(&mut self.program().command(args), None).ok()?;
-            Some(String::from_utf8_lossy(&output).trim_end_matches('\n').to_owned())
-        };
-        let last = ask(&[
-            "log",
-            "--walk-reflogs",
-            "--max-count=1",
-            "--no-show-signature",
-            "--format=%H %gs",
-            "HEAD",
-            "--",
-        ])?;
-        let (new, message) = last.split_once(' ')?;
-        let old = ask(&["rev-parse", "--verify", "--quiet", "--end-of-options", "HEAD@{1}"]);
-        let old = old.unwrap_or_else(|| "0".repeat(new.len()));
-        Moved::parse(&format!("{old} {new}\t{message}"))
+        self.refs().last_move_of_head(self)
     }
 
     /// What HEAD is in the worktree of this repository with that Git directory, read without
@@ -78,28 +43,17 @@ impl Repo {
     /// # Errors
     /// [`GitError`] if the branch that it is on cannot be read.
     pub fn head_of_worktree(&self, git_dir: &std::path::Path) -> Result<Option<Head>, GitError> {
-        if let Some(refs) = self.reftable() {
-            return self.head_among(refs.read_in(git_dir, "HEAD")?);
-        }
-        let Ok(text) = std::fs::read_to_string(git_dir.join("HEAD")) else { return Ok(None) };
-        let text = text.trim_end();
-        let Some(name) = text.strip_prefix("ref: ") else {
-            return Ok(CommitId::parse(text).ok().map(|commit| Head::Detached { commit }));
-        };
-        Ok(Some(match self.read_ref(name)? {
-            Some(commit) => Head::Branch { name: name.to_owned(), commit },
-            None => Head::Unborn { branch: name.to_owned() },
-        }))
+        self.head_among(self.refs().head_of(self, git_dir)?)
     }
 
     /// What is in progress in this worktree.
     pub(in crate::git) fn state(&self) -> git2::RepositoryState {
         let state = self.raw().state();
-        let Some(refs) = self.reftable().filter(|_| state == git2::RepositoryState::Clean) else {
+        if self.refs_are_files() || state != git2::RepositoryState::Clean {
             return state;
-        };
+        }
         // These two are refs, and no files where refs are none.
-        let exists = |name| refs.read(name).is_ok_and(|found| found.is_some());
+        let exists = |name| self.refs().read(self, name).is_ok_and(|found| found.is_some());
         match () {
             () if exists("CHERRY_PICK_HEAD") => git2::RepositoryState::CherryPick,
             () if exists("REVERT_HEAD") => git2::RepositoryState::Revert,

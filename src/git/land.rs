@@ -10,7 +10,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::merge::{conflicted_paths, oid};
 use super::moving::{Checkout, Moving};
@@ -223,24 +223,7 @@ impl Repo {
     /// counts transactions by. The least where that is not known.
     #[must_use]
     pub fn moved_at(&self, name: &str) -> (i64, u128) {
-        if let Some(refs) = self.reftable() {
-            let count = refs.moved_by(name).ok().flatten().unwrap_or(0);
-            return (self.moved_at_as_told(name).unwrap_or(0), count.into());
-        }
-        let log = self.raw().reflog(name).ok();
-        let last = log.as_ref().and_then(|log| log.get(0)).map(|entry| entry.committer().when().seconds());
-        let written = fs::metadata(self.common_dir().join("logs").join(name));
-        let written = written.and_then(|meta| meta.modified()).ok();
-        let written = written.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
-        (last.unwrap_or(0), written.map_or(0, |time| time.as_nanos()))
-    }
-
-    fn moved_at_as_told(&self, name: &str) -> Option<i64> {
-        let mut command = self.program().command(["log", "--walk-reflogs", "--max-count=1", "--date=unix"]);
-        command.args(["--no-show-signature", "--format=%gd", name, "--"]);
-        let output = Program::run(&mut command, None).ok()?;
-        let shown = String::from_utf8_lossy(&output);
-        shown.trim_end().strip_suffix('}')?.rsplit_once('{')?.1.parse().ok()
+        self.refs().moved_at(self, name)
     }
 
     /// Pushes the branch `target` to `remote`, by the user's own git; what it said.

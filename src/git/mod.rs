@@ -6,10 +6,12 @@
 //! git, started by [`program`].
 
 pub mod audit;
+mod backend;
 pub mod commit;
 pub mod config;
 pub mod diff;
 pub mod error;
+mod files;
 pub mod follow;
 pub mod graph;
 pub mod head;

@@ -6,9 +6,9 @@
 //! name that does not exist yet is checked for others above and below it, packed ones
 //! included. There is no way to write a ref without saying what it was.
 //!
-//! In the reftable format, which libgit2 does not know, `git::reftable` reads refs and has the
-//! git program hold and write them. Nothing above can tell which it is: a ref is locked for what
-//! is to become of it ([`Intent`]), as the git program has to be told before it locks.
+//! In the reftable format, which libgit2 does not know, the git program holds and writes refs.
+//! Nothing above can tell which it is (`git::backend`): a ref is locked for what is to become of it
+//! ([`Intent`]), as the git program has to be told before it locks.
 
 use std::cell::RefCell;
 use std::fs::{self, File};
@@ -16,11 +16,12 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::backend::Value;
 use super::packed;
 use super::program::{self, Program};
-use super::reftable::held::{Prepared, Refused, Turn, is_busy, update_ref};
-use super::reftable::{Reftable, Value, lock_below};
-use super::repo::{commit_id, named};
+use super::reftable::held::{Prepared, is_busy};
+use super::reftable::lock_below;
+use super::repo::named;
 use super::{GitError, Repo};
 use crate::names::CommitId;
 use crate::store::journal::FileIdentity;
@@ -75,15 +76,24 @@ pub enum Intent<'a> {
 /// locked together, the last.
 #[must_use = "the ref is unlocked when this value is dropped"]
 pub struct LockedRef<'repo> {
-    repo: &'repo Repo,
-    hold: Hold<'repo>,
-    name: String,
-    current: Option<CommitId>,
-    identity: FileIdentity,
+    pub(super) repo: &'repo Repo,
+    pub(super) hold: Hold<'repo>,
+    pub(super) name: String,
+    pub(super) current: Option<CommitId>,
+    pub(super) identity: FileIdentity,
+}
+
+/// Where a ref is that is a file of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefFiles {
+    /// The ref.
+    pub tip: PathBuf,
+    /// Its log.
+    pub log: PathBuf,
 }
 
 /// Who holds the lock.
-enum Hold<'repo> {
+pub(super) enum Hold<'repo> {
     /// libgit2.
     Library(git2::Transaction<'repo>),
     /// The git program, for all refs that were locked together; what this one is to be.
@@ -100,20 +110,10 @@ impl Repo {
             path: self.common_dir().to_owned(),
             reason: format!("ref '{name}' is symbolic, which no thread is"),
         };
-        if let Some(refs) = self.reftable() {
-            return match refs.read(name)? {
-                Some(Value::Id(id)) => Ok(Some(id)),
-                Some(Value::Symbolic(_)) => Err(symbolic()),
-                Some(Value::Gone) | None => Ok(None),
-            };
-        }
-        match self.raw().find_reference(name) {
-            Ok(found) => match found.target() {
-                Some(target) => Ok(Some(commit_id(target))),
-                None => Err(symbolic()),
-            },
-            Err(error) if error.code() == git2::ErrorCode::NotFound => Ok(None),
-            Err(error) => Err(error.into()),
+        match self.refs().read(self, name)? {
+            Some(Value::Id(id)) => Ok(Some(id)),
+            Some(Value::Symbolic(_)) => Err(symbolic()),
+            Some(Value::Gone) | None => Ok(None),
         }
     }
 
@@ -122,60 +122,23 @@ impl Repo {
     /// # Errors
     /// [`GitError::Library`].
     pub fn list_refs(&self, prefix: &str) -> Result<Vec<(String, CommitId)>, GitError> {
-        if let Some(refs) = self.reftable() {
-            let id = |(name, value)| match value {
-                Value::Id(id) => Some((name, id)),
-                Value::Symbolic(_) | Value::Gone => None,
-            };
-            return Ok(refs.below(prefix)?.into_iter().filter_map(id).collect());
-        }
-        let mut found = Vec::new();
-        for reference in self.raw().references_glob(&format!("{prefix}*"))? {
-            let reference = reference?;
-            if let (Ok(name), Some(target)) = (reference.name(), reference.target()) {
-                found.push((name.to_owned(), commit_id(target)));
-            }
-        }
-        found.sort();
-        Ok(found)
-    }
-
-    /// The names of the files of refs below `prefix`, whatever they hold.
-    pub(in crate::git) fn loose_names(&self, prefix: &str) -> Vec<String> {
-        let mut names = Vec::new();
-        let mut folders = vec![prefix.trim_end_matches('/').to_owned()];
-        while let Some(folder) = folders.pop() {
-            let Ok(entries) = fs::read_dir(self.common_dir().join(&folder)) else { continue };
-            for entry in entries.flatten() {
-                let (Ok(kind), Ok(name)) = (entry.file_type(), entry.file_name().into_string()) else {
-                    continue;
-                };
-                let name = format!("{folder}/{name}");
-                match kind.is_dir() {
-                    true => folders.push(name),
-                    false if name.ends_with(".lock") => {}
-                    false => names.push(name),
-                }
-            }
-        }
-        names
+        let id = |(name, value)| match value {
+            Value::Id(id) => Some((name, id)),
+            Value::Symbolic(_) | Value::Gone => None,
+        };
+        Ok(self.refs().below(self, prefix)?.into_iter().filter_map(id).collect())
     }
 
     /// The file that is Git's own lock on the ref `name`.
     #[must_use]
     pub fn lock_of(&self, name: &str) -> PathBuf {
-        if let Some(refs) = self.reftable() {
-            return refs.lock_of(name);
-        }
-        // HEAD is each worktree's own.
-        let folder = if name == "HEAD" { self.git_dir() } else { self.common_dir() };
-        folder.join(format!("{name}.lock"))
+        self.refs().lock_file(self, name)
     }
 
     /// The file that is Git's own lock on HEAD of the worktree with that Git directory.
     #[must_use]
     pub fn lock_of_head(&self, git_dir: &Path) -> PathBuf {
-        if self.refs_are_files() { git_dir.join("HEAD.lock") } else { lock_below(git_dir) }
+        self.refs().lock_file_of_head(git_dir)
     }
 
     /// Git's locks that are on many refs at once, those of all worktrees; none where each ref has
@@ -189,10 +152,11 @@ impl Repo {
         std::iter::once(self.common_dir().to_owned()).chain(linked).map(|dir| lock_below(&dir)).collect()
     }
 
-    /// Whether refs and their logs are files of their own.
+    /// The files in which the ref `name` and its log are, if they are files of their own.
     #[must_use]
-    pub fn refs_are_files(&self) -> bool {
-        self.reftable().is_none()
+    pub fn files_of(&self, name: &str) -> Option<RefFiles> {
+        let (tip, log) = (self.common_dir().join(name), self.common_dir().join("logs").join(name));
+        self.refs_are_files().then_some(RefFiles { tip, log })
     }
 
     /// Takes Git's own lock on the ref `name`, waiting at most `timeout` for another
@@ -221,118 +185,11 @@ impl Repo {
         wanted: [(&str, Intent<'_>); N],
         timeout: Duration,
     ) -> Result<[LockedRef<'_>; N], GitError> {
-        let locked = match self.reftable() {
-            Some(refs) => self.lock_by_program(refs, &wanted, timeout)?,
-            None => wanted
-                .iter()
-                .map(|(name, _)| self.lock_by_library(name, timeout))
-                .collect::<Result<Vec<_>, _>>()?,
-        };
+        let locked = self.refs().lock(self, &wanted, timeout)?;
         match locked.try_into() {
             Ok(locked) => Ok(locked),
             Err(_) => unreachable!("each that was wanted is locked"),
         }
-    }
-
-    /// Has the git program prepare what is `wanted`, from what the refs are now.
-    fn lock_by_program(
-        &self,
-        refs: &Reftable,
-        wanted: &[(&str, Intent<'_>)],
-        timeout: Duration,
-    ) -> Result<Vec<LockedRef<'_>>, GitError> {
-        let deadline = Instant::now() + timeout;
-        let (first, lock) = (wanted[0].0, refs.lock_of(wanted[0].0));
-        let mut turn = Turn::take(self.common_dir(), deadline);
-        let hooks = self.config()?.subsections("hook", "command")?;
-        let hooks: Vec<String> = hooks.into_iter().map(|(name, _)| name.to_owned()).collect();
-        let (mut before, mut said) = (None, None);
-        loop {
-            let mut now = Vec::with_capacity(wanted.len());
-            let (mut changes, mut message) = (String::new(), "");
-            for (name, intent) in wanted {
-                let current = self.read_ref(name)?;
-                changes.push_str(&change_of(name, current.as_ref(), *intent));
-                if let Intent::Move { message: says, .. } = intent {
-                    message = says;
-                }
-                if current.is_none()
-                    && let Some(existing) = self.clash(name)?
-                {
-                    return Err(GitError::RefClash { name: (*name).to_owned(), existing });
-                }
-                now.push(current);
-            }
-            // Whoever moved one of them meanwhile is why Git refused; what else it says, it
-            // would say again.
-            if let Some(error) = said.take()
-                && before.as_ref() == Some(&now)
-                && !is_busy(&error)
-            {
-                return Err(error);
-            }
-            let command = update_ref(&self.program(), &hooks, message);
-            match Prepared::begin(command, &changes, &lock, turn.take()) {
-                Ok(prepared) => {
-                    let identity = prepared.identity();
-                    let prepared = Rc::new(RefCell::new(prepared));
-                    let locked = wanted.iter().zip(now).map(|((name, intent), current)| LockedRef {
-                        repo: self,
-                        hold: Hold::Program(Rc::clone(&prepared), intent.target().cloned()),
-                        name: (*name).to_owned(),
-                        current,
-                        identity,
-                    });
-                    return Ok(locked.collect());
-                }
-                Err(Refused::Failed(error)) => return Err(error),
-                Err(Refused::Said(error)) if Instant::now() >= deadline && is_busy(&error) => {
-                    return Err(GitError::RefLocked { name: first.to_owned(), lock });
-                }
-                Err(Refused::Said(error)) => {
-                    std::thread::sleep(Duration::from_millis(3));
-                    turn = Turn::take(self.common_dir(), deadline);
-                    (before, said) = (Some(now), Some(error));
-                }
-            }
-        }
-    }
-
-    fn lock_by_library(&self, name: &str, timeout: Duration) -> Result<LockedRef<'_>, GitError> {
-        let lock = self.lock_of(name);
-        let deadline = Instant::now() + timeout;
-        let transaction = loop {
-            let mut transaction = self.raw().transaction()?;
-            match transaction.lock_ref(name) {
-                Ok(()) => break transaction,
-                Err(error) if error.code() != git2::ErrorCode::Locked => {
-                    return match self.clash(name)? {
-                        Some(existing) => Err(GitError::RefClash { name: name.to_owned(), existing }),
-                        None => Err(error.into()),
-                    };
-                }
-                Err(_) if Instant::now() >= deadline => {
-                    return Err(GitError::RefLocked { name: name.to_owned(), lock });
-                }
-                Err(_) => std::thread::sleep(Duration::from_millis(3)),
-            }
-        };
-        let Some(identity) = FileIdentity::of(&lock) else {
-            return Err(GitError::RefLocked { name: name.to_owned(), lock });
-        };
-        let current = self.read_ref(name)?;
-        if current.is_none()
-            && let Some(existing) = self.clash(name)?
-        {
-            return Err(GitError::RefClash { name: name.to_owned(), existing });
-        }
-        Ok(LockedRef {
-            repo: self,
-            hold: Hold::Library(transaction),
-            name: name.to_owned(),
-            current,
-            identity,
-        })
     }
 
     /// Deletes the ref `name` if it is at `expected`, by the git program: libgit2 rewrites
@@ -404,25 +261,14 @@ impl Repo {
     /// # Errors
     /// [`GitError::Io`] if packed refs cannot be read.
     pub fn clash(&self, name: &str) -> Result<Option<String>, GitError> {
-        let exists = |above: &str| match self.reftable() {
-            Some(refs) => refs.read(above).is_ok_and(|found| found.is_some()),
-            None => self.raw().find_reference(above).is_ok(),
-        };
+        let exists = |above: &str| self.refs().read(self, above).is_ok_and(|found| found.is_some());
         for (at, _) in name.match_indices('/') {
             let above = &name[..at];
             if above.matches('/').count() >= 2 && exists(above) {
                 return Ok(Some(above.to_owned()));
             }
         }
-        if let Some(refs) = self.reftable() {
-            return Ok(refs.below(&format!("{name}/"))?.into_keys().next());
-        }
-        let folder = self.common_dir().join(name);
-        if let Some(file) = first_file(&folder) {
-            let below = file.strip_prefix(self.common_dir()).unwrap_or(&file);
-            return Ok(Some(below.to_string_lossy().into_owned()));
-        }
-        packed::below(&self.common_dir().join("packed-refs"), &format!("{name}/"))
+        self.refs().first_below(self, &format!("{name}/"))
     }
 
     /// What packed-refs has for the ref `name`, whatever its loose file says.
@@ -437,41 +283,13 @@ impl Repo {
     }
 }
 
-/// A change from what a ref is now, as `git update-ref --stdin -z` reads it.
-fn change_of(name: &str, current: Option<&CommitId>, intent: Intent<'_>) -> String {
-    // HEAD itself is meant, and not the branch that it is on.
-    let itself = if name == "HEAD" { "option no-deref\0" } else { "" };
-    let old = current.map_or("", CommitId::as_str);
-    match (intent, current) {
-        (Intent::Compare, _) => format!("{itself}verify {name}\0{old}\0"),
-        (Intent::Move { to, .. }, Some(_)) => format!("{itself}update {name}\0{to}\0{old}\0"),
-        (Intent::Move { to, .. }, None) => format!("{itself}create {name}\0{to}\0"),
-    }
-}
-
 impl<'a> Intent<'a> {
-    fn target(self) -> Option<&'a CommitId> {
+    pub(super) fn target(self) -> Option<&'a CommitId> {
         match self {
             Self::Compare => None,
             Self::Move { to, .. } => Some(to),
         }
     }
-}
-
-/// Some file below `folder` that is no lock; empty folders are what deleted refs leave.
-fn first_file(folder: &Path) -> Option<std::path::PathBuf> {
-    for entry in fs::read_dir(folder).ok()?.flatten() {
-        let path = entry.path();
-        let kind = entry.file_type().ok()?;
-        if kind.is_dir() {
-            if let Some(found) = first_file(&path) {
-                return Some(found);
-            }
-        } else if path.extension().is_none_or(|extension| extension != "lock") {
-            return Some(path);
-        }
-    }
-    None
 }
 
 impl LockedRef<'_> {

@@ -118,16 +118,6 @@ impl Repo {
     /// # Errors
     /// [`GitError::Library`].
     pub fn was_at(&self, name: &str, commit: &CommitId) -> Result<bool, GitError> {
-        if !self.refs_are_files() {
-            let mut command = self.program().command(["log", "--walk-reflogs", "--no-show-signature"]);
-            command.args(["--format=%H", name, "--"]);
-            // Where there is no log it was nowhere.
-            let output = Program::output(&mut command, None)?;
-            let text = String::from_utf8_lossy(&output.stdout);
-            return Ok(text.lines().any(|line| line == commit.as_str()));
-        }
-        let wanted = super::merge::oid(commit)?;
-        let log = self.raw().reflog(name)?;
-        Ok(log.iter().any(|entry| entry.id_new() == wanted || entry.id_old() == wanted))
+        self.refs().was_at(self, name, commit)
     }
 }

@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::GitError;
+use super::backend::Value;
 use super::config::Config;
 use super::program::{ALTERNATES, OBJECTS, Program};
-use super::reftable::{Reftable, Value};
+use super::reftable::Reftable;
 use crate::names::{CommitId, TreeId};
 
 /// An open repository.
@@ -201,8 +202,9 @@ impl Repo {
     /// # Errors
     /// [`GitError::Library`].
     pub fn head(&self) -> Result<Head, GitError> {
-        if let Some(refs) = self.reftable() {
-            return self.head_among(refs.read("HEAD")?).and_then(|head| head.ok_or(GitError::Unborn));
+        if !self.refs_are_files() {
+            let head = self.head_among(self.refs().read(self, "HEAD")?)?;
+            return head.ok_or(GitError::Unborn);
         }
         let head = self.inner.find_reference("HEAD")?;
         match head.symbolic_target() {

@@ -80,8 +80,8 @@ fn old(context: &Context<'_>, path: &Path) -> bool {
 
 /// How long ago the ref `name` was moved, by its log.
 fn since_moved(context: &Context<'_>, name: &str) -> Option<Duration> {
-    if context.repo.refs_are_files() {
-        return age(&context.layout.ref_log(name));
+    if let Some(files) = context.repo.files_of(name) {
+        return age(&files.log);
     }
     let moved = u64::try_from(context.repo.moved_at(name).0).ok().filter(|moved| *moved > 0)?;
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH + Duration::from_secs(moved)).ok()

@@ -210,10 +210,8 @@ pub fn target_of(context: &Context<'_>, thread: &ThreadName) -> Option<String> {
 /// makes what is missing too, and syncs only the last. Before any lock of Git's is taken,
 /// so that little lies between that and the journal.
 pub(super) fn make_ref_folders(context: &Context<'_>, name: &str) {
-    if !context.repo.refs_are_files() {
-        return;
-    }
-    for file in [context.layout.ref_file(name), context.layout.ref_log(name)] {
+    let files = context.repo.files_of(name);
+    for file in files.iter().flat_map(|files| [&files.tip, &files.log]) {
         if let Some(folder) = file.parent() {
             // Where this fails, so does the lock, which says why.
             let _ = atomic_file::create_folder(folder, context.durability());

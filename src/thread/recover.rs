@@ -27,6 +27,7 @@ use super::record::ThreadRecord;
 use crate::context::Context;
 use crate::error::Error;
 use crate::git::GitError;
+use crate::git::refs::RefFiles;
 use crate::names::ThreadName;
 use crate::session::binding::Binding;
 use crate::session::session::{End, Status};
@@ -166,10 +167,7 @@ pub(super) fn undo_creation(context: &Context<'_>, tip: &RefMove) -> Result<(), 
 /// Removes the reflog that an operation made for a ref that it then never wrote.
 fn remove_log_without_ref(context: &Context<'_>, moved: &RefMove) -> Result<(), Error> {
     if moved.old.is_none() && context.repo.read_ref(&moved.name)?.is_none() {
-        if !context.repo.refs_are_files() {
-            return Ok(());
-        }
-        let log = context.layout.ref_log(&moved.name);
+        let Some(RefFiles { log, .. }) = context.repo.files_of(&moved.name) else { return Ok(()) };
         atomic_file::remove(&log)?;
         remove_empty_folders(&log, &context.layout.ref_file("logs/refs/heddle"));
     }

@@ -453,14 +453,13 @@ impl<'a> LockedPair<'a> {
     /// Makes a ref under the new name with the reflog that `former` has.
     fn create(&self, new: LockedRef<'_>, former: &str, commit: &CommitId) -> Result<(), Error> {
         let (layout, durability) = (&self.context.layout, self.context.durability());
-        if !self.context.repo.refs_are_files() {
+        let name = new.name().to_owned();
+        let Some(files) = self.context.repo.files_of(&name) else {
             // Nothing but Git writes the log there, and it begins with this line.
             return Ok(new.create_without_log(commit)?);
-        }
+        };
         let log = self.context.repo.continued_log(former, commit, &message(&self.from, &self.to))?;
-        let name = new.name().to_owned();
         new.create_without_log(commit)?;
-        let (staged, place) = (layout.staged_log(&self.to), layout.ref_log(&name));
-        Ok(atomic_file::replace_by_way_of(&staged, &place, &log, durability)?)
+        Ok(atomic_file::replace_by_way_of(&layout.staged_log(&self.to), &files.log, &log, durability)?)
     }
 }

@@ -15,14 +15,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use super::backend::Value;
 use super::{GitError, Repo};
 use crate::names::CommitId;
 use table::Table;
 
 pub(in crate::git) mod held;
+mod store;
 mod table;
-
-pub(in crate::git) use table::Value;
 
 /// The refs of a repository.
 pub(in crate::git) struct Reftable {
@@ -55,33 +55,18 @@ impl Reftable {
         Self { common: stack(common_dir), own, id_size }
     }
 
-    /// What the ref `name` is, symbolic refs not followed; `None` if it does not exist.
-    pub(in crate::git) fn read(&self, name: &str) -> Result<Option<Value>, GitError> {
-        self.stack_of(name).read(name)
-    }
-
     /// The ref that `name` stands for, symbolic refs followed, with its object.
     pub(in crate::git) fn resolve(&self, name: &str) -> Result<Option<(String, CommitId)>, GitError> {
         let mut name = name.to_owned();
         // As far as Git follows them.
         for _ in 0..5 {
-            match self.read(&name)? {
+            match self.stack_of(&name).read(&name)? {
                 Some(Value::Id(id)) => return Ok(Some((name, id))),
                 Some(Value::Symbolic(target)) => name = target,
                 Some(Value::Gone) | None => break,
             }
         }
         Ok(None)
-    }
-
-    /// What the ref `name` of the worktree with that Git directory is.
-    pub(in crate::git) fn read_in(&self, git_dir: &Path, name: &str) -> Result<Option<Value>, GitError> {
-        Stack::new(git_dir, self.id_size).read(name)
-    }
-
-    /// The refs below `prefix` that all worktrees share, in the order of their names.
-    pub(in crate::git) fn below(&self, prefix: &str) -> Result<BTreeMap<String, Value>, GitError> {
-        self.common.below(prefix)
     }
 
     /// The number of the transaction that wrote the ref `name` last.
@@ -113,6 +98,11 @@ impl Reftable {
             }
         }
         Ok(())
+    }
+
+    /// The refs of the worktree with that Git directory.
+    fn stack_in(&self, git_dir: &Path) -> Stack {
+        Stack::new(git_dir, self.id_size)
     }
 
     /// Where the ref is kept: a worktree has its own HEAD, and a few more.

@@ -9,18 +9,8 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
+use super::super::backend::Value;
 use crate::names::{CommitId, hex};
-
-/// What a table says of a ref.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::git) enum Value {
-    /// It is gone, whatever older tables say.
-    Gone,
-    /// It is at this object.
-    Id(CommitId),
-    /// It stands for another ref.
-    Symbolic(String),
-}
 
 /// An open table.
 #[derive(Debug)]
