@@ -238,6 +238,24 @@ fn a_repository_is_opened_wherever_it_is_looked_at_from() {
 }
 
 #[test]
+fn an_id_of_the_other_length_names_nothing() {
+    for format in ALL {
+        let sandbox = sandbox(format);
+        let repo = Repo::at(&sandbox.root()).expect("repository");
+        let other = Format { sha256: !format.sha256, ..format }.id_of('1');
+        assert!(matches!(repo.resolve(&other), Err(GitError::RevNotFound { .. })), "{}", format.name());
+        let other = CommitId::parse(&other).expect("an id");
+        assert!(repo.committed_at(&other).is_err(), "{}", format.name());
+        assert!(repo.descends_from(&id(&sandbox, "HEAD"), &other).is_err(), "{}", format.name());
+        let refused = repo.lock_ref(TIP, moves(&other, "x"), WAIT);
+        let refused = refused.and_then(|locked| locked.swap(&Expected::Absent, &other, "x"));
+        assert!(refused.is_err(), "{}", format.name());
+        assert_eq!(repo.read_ref(TIP).expect("read"), None, "{}", format.name());
+        assert_eq!(sandbox.git(&["for-each-ref", "refs/heddle"]), "", "{}", format.name());
+    }
+}
+
+#[test]
 fn symbolic_refs_are_told_from_others() {
     for format in ALL {
         let sandbox = sandbox(format);

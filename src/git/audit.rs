@@ -14,9 +14,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::backend::Value;
-use super::merge::{Conflicts, oid, scratch_objects};
+use super::merge::{Conflicts, scratch_objects};
 use super::program::Program;
-use super::repo::named;
 use super::trailers::{Stamp, may_claim, stamp};
 use super::{GitError, Repo};
 use crate::names::{CommitId, TreeId};
@@ -286,7 +285,7 @@ impl Repo {
     /// What the object `id` is here.
     #[must_use]
     pub fn presence(&self, id: &CommitId) -> Presence {
-        let header = oid(id).ok().and_then(|id| self.raw().odb().ok()?.read_header(id).ok());
+        let header = self.oid(id.as_str()).ok().and_then(|id| self.raw().odb().ok()?.read_header(id).ok());
         match header {
             Some((_, git2::ObjectType::Commit)) => Presence::Commit,
             Some((_, kind)) => Presence::Other(kind.str()),
@@ -323,8 +322,8 @@ impl Repo {
     /// # Errors
     /// [`GitError::Library`] if the objects cannot be looked at.
     pub fn missing_in_tree(&self, tree: &TreeId, known: &CommitId) -> Result<Option<String>, GitError> {
-        let known = self.raw().find_commit(oid(known)?).ok().map(|known| known.tree_id());
-        let tree = named(tree.as_str())?;
+        let known = self.raw().find_commit(self.oid(known.as_str())?).ok().map(|known| known.tree_id());
+        let tree = self.oid(tree.as_str())?;
         let odb = self.raw().odb()?;
         let mut trees = vec![(tree, known)];
         while let Some((id, known)) = trees.pop() {

@@ -3,7 +3,6 @@
 use std::process::Command;
 
 use super::ident::{Identities, identities, is_text_to_git};
-use super::merge::oid;
 use super::program::Program;
 use super::repo::commit_id;
 use super::write_tree::may_write;
@@ -100,7 +99,7 @@ pub fn commit_again(
 ) -> Result<CommitId, GitError> {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt as _;
-    let original = repo.raw().find_commit(oid(original)?)?;
+    let original = repo.raw().find_commit(repo.oid(original.as_str())?)?;
     let encoding = original.message_encoding().ok().flatten().unwrap_or("UTF-8");
     let encoding = format!("i18n.commitEncoding={encoding}");
     let mut args = vec!["-c", &encoding, "commit-tree", "-F", "-", "-p", parent.as_str()];

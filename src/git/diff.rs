@@ -6,8 +6,6 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::key::Key;
-use super::merge::oid;
-use super::repo::named;
 use super::trees::differences;
 use super::{GitError, Repo};
 use crate::names::{CommitId, TreeId};
@@ -29,7 +27,7 @@ pub struct Change {
 /// # Errors
 /// [`GitError::Library`] if an object is missing.
 pub fn changed(repo: &Repo, from: &TreeId, to: &TreeId) -> Result<Vec<Change>, GitError> {
-    let tree = |id: &TreeId| repo.raw().find_tree(named(id.as_str())?);
+    let tree = |id: &TreeId| repo.raw().find_tree(repo.oid(id.as_str())?);
     let (from, to) = (tree(from)?, tree(to)?);
     let differing = differences(repo, from.id(), to.id())?;
     if differing.is_empty() {
@@ -71,7 +69,10 @@ pub fn changed(repo: &Repo, from: &TreeId, to: &TreeId) -> Result<Vec<Change>, G
 /// [`GitError::Library`] if a commit or a tree is missing or cannot be read.
 pub fn changed_paths(repo: &Repo, from: &CommitId, to: &CommitId) -> Result<Vec<Vec<u8>>, GitError> {
     let raw = repo.raw();
-    let (old, new) = (raw.find_commit(oid(from)?)?.tree_id(), raw.find_commit(oid(to)?)?.tree_id());
+    let (old, new) = (
+        raw.find_commit(repo.oid(from.as_str())?)?.tree_id(),
+        raw.find_commit(repo.oid(to.as_str())?)?.tree_id(),
+    );
     let differing = differences(repo, old, new)?;
     let mut paths: Vec<Vec<u8>> = differing.into_iter().map(|difference| difference.path).collect();
     paths.sort_unstable();
@@ -136,8 +137,9 @@ impl<'repo> Counter<'repo> {
     /// # Errors
     /// [`GitError::Library`] if a commit or a tree is missing or cannot be read.
     pub fn count(&self, from: &CommitId, to: &CommitId) -> Result<usize, GitError> {
-        let tree =
-            |commit: &CommitId| Ok::<_, GitError>(self.repo.raw().find_commit(oid(commit)?)?.tree_id());
+        let tree = |commit: &CommitId| {
+            Ok::<_, GitError>(self.repo.raw().find_commit(self.repo.oid(commit.as_str())?)?.tree_id())
+        };
         let (old, new) = (tree(from)?, tree(to)?);
         self.between(old, new)
     }

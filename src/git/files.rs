@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::backend::{RefStore, Value};
 use super::head::Moved;
 use super::refs::{Hold, Intent, LockedRef};
-use super::repo::{commit_id, named};
+use super::repo::commit_id;
 use super::{GitError, Repo, packed};
 use crate::names::CommitId;
 use crate::store::journal::FileIdentity;
@@ -73,7 +73,7 @@ impl RefStore for Files {
     }
 
     fn was_at(&self, repo: &Repo, name: &str, commit: &CommitId) -> Result<bool, GitError> {
-        let wanted = named(commit.as_str())?;
+        let wanted = repo.oid(commit.as_str())?;
         let log = repo.raw().reflog(name)?;
         Ok(log.iter().any(|entry| entry.id_new() == wanted || entry.id_old() == wanted))
     }

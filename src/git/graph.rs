@@ -9,7 +9,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::key::Key;
-use super::merge::{merge_base, oid};
+use super::merge::merge_base;
 use super::repo::commit_id;
 use super::{GitError, Repo};
 use crate::names::CommitId;
@@ -124,8 +124,8 @@ pub fn ahead(
     target: &CommitId,
     tips: &HashSet<CommitId>,
 ) -> Result<HashMap<CommitId, Ahead>, GitError> {
-    let target = oid(target)?;
-    let starts = tips.iter().map(oid).collect::<Result<Vec<_>, _>>()?;
+    let target = repo.oid(target.as_str())?;
+    let starts = tips.iter().map(|tip| repo.oid(tip.as_str())).collect::<Result<Vec<_>, _>>()?;
     let region = Region::walk(repo, &starts, target)?;
     let reached = region.reach(&starts);
     let stands = |(tip, (start, (commits, exits))): (&CommitId, (&git2::Oid, (usize, Vec<git2::Oid>)))| {
@@ -150,8 +150,8 @@ pub fn behind(
     target: &CommitId,
     forks: &HashSet<CommitId>,
 ) -> Result<HashMap<CommitId, usize>, GitError> {
-    let target = oid(target)?;
-    let starts = forks.iter().map(oid).collect::<Result<Vec<_>, _>>()?;
+    let target = repo.oid(target.as_str())?;
+    let starts = forks.iter().map(|fork| repo.oid(fork.as_str())).collect::<Result<Vec<_>, _>>()?;
     let mut dated = Vec::with_capacity(starts.len());
     for start in &starts {
         dated.push((repo.raw().find_commit(*start)?.time().seconds(), *start));

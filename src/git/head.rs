@@ -1,6 +1,6 @@
 //! HEAD of a worktree: where it is, where it moved last, and what is moving it.
 
-use super::repo::{Head, named};
+use super::repo::Head;
 use super::{GitError, Repo};
 use crate::names::CommitId;
 
@@ -94,7 +94,7 @@ impl Repo {
         if !self.is_durable() {
             return Ok(());
         }
-        let oid = |commit: &CommitId| named(commit.as_str());
+        let oid = |commit: &CommitId| self.oid(commit.as_str());
         let mut walk = self.raw().revwalk()?;
         walk.push(oid(new)?)?;
         walk.hide(oid(old)?)?;

@@ -1,7 +1,6 @@
 //! What commits tell of their thread: the trailers that capture wrote.
 
 use super::program::Program;
-use super::repo::named;
 use super::trailers::trailers;
 use super::{GitError, Repo};
 use crate::names::{CommitId, Generation};
@@ -61,7 +60,7 @@ impl Repo {
     /// # Errors
     /// [`GitError::Library`] if the commit is missing.
     pub fn generation_in_trailers(&self, commit: &CommitId) -> Result<Option<Generation>, GitError> {
-        let commit = self.raw().find_commit(named(commit.as_str())?)?;
+        let commit = self.raw().find_commit(self.oid(commit.as_str())?)?;
         let trailers = Trailers::parse(&String::from_utf8_lossy(commit.message_bytes()));
         Ok(trailers.generation.and_then(|number| Generation::new(number).ok()))
     }
@@ -71,7 +70,7 @@ impl Repo {
     /// # Errors
     /// [`GitError::Library`] if it is missing.
     pub fn committed_at(&self, commit: &CommitId) -> Result<i64, GitError> {
-        Ok(self.raw().find_commit(named(commit.as_str())?)?.time().seconds())
+        Ok(self.raw().find_commit(self.oid(commit.as_str())?)?.time().seconds())
     }
 
     /// The commits that are reachable from `tip` and not from `from`, newest first, at most
@@ -86,9 +85,9 @@ impl Repo {
         limit: usize,
     ) -> Result<Vec<Commit>, GitError> {
         let mut walk = self.raw().revwalk()?;
-        walk.push(named(tip.as_str())?)?;
+        walk.push(self.oid(tip.as_str())?)?;
         if let Some(from) = from {
-            walk.hide(named(from.as_str())?)?;
+            walk.hide(self.oid(from.as_str())?)?;
         }
         walk.take(limit)
             .map(|oid| {
@@ -123,7 +122,7 @@ impl Repo {
     /// # Errors
     /// [`GitError::Library`].
     pub fn ahead_behind(&self, tip: &CommitId, target: &CommitId) -> Result<(usize, usize), GitError> {
-        let (tip, target) = (named(tip.as_str())?, named(target.as_str())?);
+        let (tip, target) = (self.oid(tip.as_str())?, self.oid(target.as_str())?);
         Ok(self.raw().graph_ahead_behind(tip, target)?)
     }
 
@@ -132,7 +131,7 @@ impl Repo {
     /// # Errors
     /// [`GitError::Library`].
     pub fn descends_from(&self, commit: &CommitId, ancestor: &CommitId) -> Result<bool, GitError> {
-        let (commit, ancestor) = (named(commit.as_str())?, named(ancestor.as_str())?);
+        let (commit, ancestor) = (self.oid(commit.as_str())?, self.oid(ancestor.as_str())?);
         Ok(self.raw().graph_descendant_of(commit, ancestor)?)
     }
 }

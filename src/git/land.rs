@@ -12,7 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::merge::{conflicted_paths, oid};
+use super::merge::conflicted_paths;
 use super::moving::{Checkout, Moving};
 use super::program::Program;
 use super::refs::{Change, Expected};
@@ -58,7 +58,7 @@ impl Repo {
     ) -> Result<Merged, GitError> {
         // Both are looked up first: to Git a name that it does not know is a conflict too.
         for commit in [ours, theirs] {
-            self.raw().find_commit(oid(commit)?)?;
+            self.raw().find_commit(self.oid(commit.as_str())?)?;
         }
         let attributes = format!("--attr-source={ours}");
         let mut args = vec![attributes, "merge-tree".to_owned(), "--write-tree".to_owned()];

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::program::{ALTERNATES, OBJECTS, Program};
-use super::repo::{commit_id, named};
+use super::repo::commit_id;
 use super::{GitError, Repo};
 use crate::names::CommitId;
 
@@ -74,7 +74,8 @@ impl Freshness {
 /// # Errors
 /// [`GitError::Library`] if a commit is missing or cannot be read.
 pub fn freshness(repo: &Repo, tip: &CommitId, target: &CommitId) -> Result<Freshness, GitError> {
-    let (ahead, behind) = repo.raw().graph_ahead_behind(oid(tip)?, oid(target)?)?;
+    let (ahead, behind) =
+        repo.raw().graph_ahead_behind(repo.oid(tip.as_str())?, repo.oid(target.as_str())?)?;
     Ok(match (ahead, behind) {
         (ahead, 0) => Freshness::Current { ahead },
         (0, behind) => Freshness::Behind { behind },
@@ -88,7 +89,7 @@ pub fn freshness(repo: &Repo, tip: &CommitId, target: &CommitId) -> Result<Fresh
 /// # Errors
 /// [`GitError::Library`] if a commit is missing or cannot be read.
 pub fn merge_base(repo: &Repo, one: &CommitId, two: &CommitId) -> Result<Option<CommitId>, GitError> {
-    match repo.raw().merge_base(oid(one)?, oid(two)?) {
+    match repo.raw().merge_base(repo.oid(one.as_str())?, repo.oid(two.as_str())?) {
         Ok(base) => Ok(Some(commit_id(base))),
         Err(error) if error.code() == git2::ErrorCode::NotFound => Ok(None),
         Err(error) => Err(error.into()),
@@ -112,7 +113,7 @@ pub struct Conflicts {
 /// [`GitError::UnrelatedHistories`] if the two share no commit, [`GitError::Program`] if
 /// Git fails for any other reason, [`GitError::Io`] if there is no temporary folder.
 pub fn conflicts(repo: &Repo, target: &CommitId, tip: &CommitId) -> Result<Conflicts, GitError> {
-    let (ours, theirs) = (oid(target)?, oid(tip)?);
+    let (ours, theirs) = (repo.oid(target.as_str())?, repo.oid(tip.as_str())?);
     let raw = repo.raw();
     // One contains the other: the result is the longer one, whatever the content. Starting
     // Git would cost more than everything else that `ready` does.
@@ -197,11 +198,6 @@ fn alternate(path: &Path) -> OsString {
     }
     quoted.push("\"");
     quoted
-}
-
-/// libgit2's name for one of our commits.
-pub(in crate::git) fn oid(commit: &CommitId) -> Result<git2::Oid, GitError> {
-    Ok(named(commit.as_str())?)
 }
 
 #[cfg(test)]

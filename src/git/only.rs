@@ -20,7 +20,6 @@ use std::path::{Component, Path};
 
 use super::diff::entries;
 use super::index_file::{Entries, Entry, index_of};
-use super::merge::oid;
 use super::stage::{Staging, io_error, shared_halves};
 use super::trees::{SUBMODULE, mode_of};
 use super::write_tree::may_write;
@@ -67,7 +66,7 @@ impl<'a> Staging<'a> {
             return Ok(None);
         }
         let odb = repo.raw().odb()?;
-        let tree = repo.raw().find_commit(oid(tip)?)?.tree_id();
+        let tree = repo.raw().find_commit(repo.oid(tip.as_str())?)?.tree_id();
         let mut found = Found { odb: &odb, id_size: repo.id_size(), entries: BTreeMap::new() };
         for path in &named {
             if !found.at(tree, path)? {

@@ -21,7 +21,6 @@ use super::packed;
 use super::program::{self, Program};
 use super::reftable::held::{Prepared, is_busy};
 use super::reftable::lock_below;
-use super::repo::named;
 use super::{GitError, Repo};
 use crate::names::CommitId;
 use crate::store::journal::FileIdentity;
@@ -387,7 +386,7 @@ impl LockedRef<'_> {
     fn set(self, new: &CommitId, message: &str) -> Result<(), GitError> {
         let Hold::Library(mut transaction) = self.hold else { return Ok(()) };
         self.repo.raw().reference_ensure_log(&self.name)?;
-        let oid = named(new.as_str())?;
+        let oid = self.repo.oid(new.as_str())?;
         // A reflog's lines cannot hold a newline.
         let message = message.replace(['\n', '\r'], " ");
         let who = self.repo.log_identity()?;
@@ -407,7 +406,7 @@ impl LockedRef<'_> {
             Hold::Library(transaction) => transaction,
             Hold::Program(ref prepared, ref to) => return self.commit(prepared, to.as_ref(), new),
         };
-        let (oid, who) = (named(new.as_str())?, self.repo.log_identity()?);
+        let (oid, who) = (self.repo.oid(new.as_str())?, self.repo.log_identity()?);
         transaction.set_target(&self.name, oid, Some(&who), "")?;
         transaction.commit()?;
         Ok(())

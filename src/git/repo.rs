@@ -316,6 +316,19 @@ impl Repo {
         &self.inner
     }
 
+    /// libgit2's name for the object that Git names `id` here. An id of another hash names nothing,
+    /// and is not for libgit2, which writes beyond its buffers where it is given one.
+    ///
+    /// # Errors
+    /// If it is no id of this repository's hash.
+    pub(in crate::git) fn oid(&self, id: &str) -> Result<git2::Oid, git2::Error> {
+        if id.len() != 2 * self.id_size() {
+            let (class, code) = (git2::ErrorClass::Odb, git2::ErrorCode::NotFound);
+            return Err(git2::Error::new(code, class, format!("object not found - no match for id ({id})")));
+        }
+        git2::Oid::from_str_ext(id, self.inner.object_format())
+    }
+
     /// How many bytes the ids of its objects have.
     pub(in crate::git) fn id_size(&self) -> usize {
         match self.inner.object_format() {
@@ -375,7 +388,7 @@ impl Repo {
         let said =
             String::from_utf8_lossy(if output.status.success() { &output.stdout } else { &output.stderr });
         if output.status.success() {
-            return self.raw().find_object(named(said.trim())?, None);
+            return self.raw().find_object(self.oid(said.trim())?, None);
         }
         let code = match said.contains("is ambiguous") {
             true => git2::ErrorCode::Ambiguous,
@@ -510,15 +523,6 @@ const EXTENSIONS: [&str; 2] = ["partialclone", "refstorage"];
 fn allow_extensions() {
     // SAFETY: it sets one global list; heddle opens repositories from one thread.
     let _ = unsafe { git2::opts::set_extensions(&EXTENSIONS) };
-}
-
-/// libgit2's name for the object that Git names `id`, by either hash.
-pub(in crate::git) fn named(id: &str) -> Result<git2::Oid, git2::Error> {
-    let format = match id.len() {
-        64 => git2::ObjectFormat::Sha256,
-        _ => git2::ObjectFormat::Sha1,
-    };
-    git2::Oid::from_str_ext(id, format)
 }
 
 /// Our name for a commit that libgit2 names.

@@ -30,10 +30,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::index_file::is_understood;
-use super::merge::oid;
 use super::only::Only;
 use super::program::Program;
-use super::repo::{named, tree_id};
+use super::repo::tree_id;
 use super::trees::differences;
 use super::write_tree::write_tree;
 use super::{GitError, Repo};
@@ -369,7 +368,7 @@ impl<'a> Staging<'a> {
     fn refuse_new(&self, tree: &TreeId) -> Result<(), GitError> {
         let tip = self.repo.resolve(self.tip.as_str())?.tree;
         let (mut large, mut embedded) = (Vec::new(), Vec::new());
-        let oid = |tree: &TreeId| named(tree.as_str());
+        let oid = |tree: &TreeId| self.repo.oid(tree.as_str());
         for difference in differences(self.repo, oid(&tip)?, oid(tree)?)? {
             let Some(new) = difference.added() else { continue };
             let path = difference.path;
@@ -414,7 +413,7 @@ impl<'a> Staging<'a> {
     /// [`GitError::TooLarge`] and [`GitError::EmbeddedRepository`] naming the files;
     /// [`GitError::Program`].
     pub fn write_tree(&mut self) -> Result<TreeId, GitError> {
-        let tip = self.repo.raw().find_commit(oid(&self.tip)?)?.tree_id();
+        let tip = self.repo.raw().find_commit(self.repo.oid(self.tip.as_str())?)?.tree_id();
         let tree = match &self.only {
             Some(only) => tree_id(only.write_tree(self.repo, &self.index(), tip)?),
             None => match write_tree(self.repo, &self.index(), tip)? {

@@ -1,7 +1,7 @@
 //! Which branch a thread is meant to land on.
 
 use super::program::Program;
-use super::repo::{commit_id, named};
+use super::repo::commit_id;
 use super::{GitError, Repo};
 use crate::names::CommitId;
 
@@ -128,7 +128,7 @@ fn lookup(repo: &Repo, refname: &str, source: TargetSource) -> Result<Option<Tar
     if let Some(refs) = repo.reftable() {
         let found = refs.resolve(refname)?;
         let commit = found.and_then(|(name, id)| {
-            let object = repo.raw().find_object(named(id.as_str()).ok()?, None).ok()?;
+            let object = repo.raw().find_object(repo.oid(id.as_str()).ok()?, None).ok()?;
             Some((name, object.peel_to_commit().ok()?.id()))
         });
         return Ok(commit.map(|(refname, id)| Target { refname, commit: commit_id(id), source }));

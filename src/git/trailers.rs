@@ -4,7 +4,6 @@
 //! trailers, or by their spelling, can be told one thing while another reader is told
 //! another. Whether a claim is *true* no message can say.
 
-use super::merge::oid;
 use super::{GitError, Repo};
 use crate::names::{CommitId, Generation, SessionId, ThreadName};
 
@@ -140,7 +139,7 @@ impl Repo {
         depth: usize,
     ) -> Result<Option<Generation>, GitError> {
         let mut walk = self.raw().revwalk()?;
-        walk.push(oid(tip)?)?;
+        walk.push(self.oid(tip.as_str())?)?;
         let mut highest = None;
         for id in walk.take(depth) {
             let claim = self.claim_at(id?)?;
@@ -156,7 +155,7 @@ impl Repo {
     /// # Errors
     /// [`GitError::Library`] if it is missing.
     pub fn claim_of(&self, commit: &CommitId) -> Result<Option<Stamp>, GitError> {
-        self.claim_at(oid(commit)?)
+        self.claim_at(self.oid(commit.as_str())?)
     }
 
     fn claim_at(&self, id: git2::Oid) -> Result<Option<Stamp>, GitError> {
