@@ -285,6 +285,7 @@ impl World {
     /// Runs readers and writers over what is there; says what went wrong.
     fn judge(&self, readers: &[&[&str]], writers: &[&[&str]]) -> Result<(), String> {
         let before = read(&self.sandbox.path(""));
+        let refs_before = self.sandbox.run("git", &["for-each-ref"]);
         let run = |commands: &[&[&str]]| -> Result<Vec<Ended>, String> {
             commands.iter().map(|command| self.run(command)).collect()
         };
@@ -297,7 +298,8 @@ impl World {
         let touched = changed(&before, &read(&self.sandbox.path("")), |path| !may_change(path));
         // Nobody can have made a name that Git refuses.
         let refs = self.sandbox.run("git", &["for-each-ref"]);
-        if !touched.is_empty() || refs.code != Some(0) || !refs.stderr.is_empty() {
+        let moved = others(&refs_before) != others(&refs);
+        if moved || !touched.is_empty() || refs.code != Some(0) || !refs.stderr.is_empty() {
             return Err(format!("{writers:?} touched {touched:?}: {ended:?}: {refs:?}"));
         }
         Ok(())
@@ -318,11 +320,19 @@ fn may_change(path: &Path) -> bool {
         || path.starts_with("repo/.git/heddle") && thread(path)
         || path.starts_with("repo/.git/refs/heddle") && thread(path)
         || path.starts_with("repo/.git/logs/refs/heddle") && thread(path)
+        // What a table holds of others is told by the refs.
+        || path.starts_with("repo/.git/reftable")
         || path.starts_with("repo/.git/worktrees")
         || path.starts_with("repo/.git/objects")
         || path == Path::new("repo/.git")
         || path == Path::new("repo/.git/heddle-worktree.lock")
         || path == Path::new("repo/.git/logs/refs")
+}
+
+/// The refs that no command may move, as `git for-each-ref` lists them.
+fn others(refs: &Ended) -> Vec<&str> {
+    let is_other = |line: &&str| !line.contains("\trefs/heddle/") || line.ends_with("/o");
+    refs.stdout.lines().filter(is_other).collect()
 }
 
 /// The files that differ, of those that `counts` takes.

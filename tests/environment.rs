@@ -236,7 +236,8 @@ fn same_place(sandbox: &Sandbox, folder: &Path, variables: &[(&str, &str)]) {
     assert_eq!(reserved["anchor_state"], head.trim(), "{about}");
     let made = git(&["rev-parse", "refs/heddle/threads/place"]).exits(0).stdout;
     assert_eq!(made, head, "{about}");
-    assert!(Path::new(common.stdout.trim()).join("refs/heddle/threads/place").exists(), "{about}");
+    let (common, record) = (Path::new(common.stdout.trim()), "heddle/threads/place.json");
+    assert!(common.join(record).exists(), "{about}");
     let session = reserved["session_id"].as_str().expect("id");
     let top = git(&["rev-parse", "--show-toplevel"]);
     let captured = heddle(&["agent", "capture", "--session", session, "--dry-run", "-m", "x"]);

@@ -375,12 +375,17 @@ impl LockedRef<'_> {
         }
         match prepared.borrow_mut().commit() {
             // What fails after the refs have moved comes too late to fail.
-            Err(error) if self.repo.read_ref(&self.name)?.as_ref() != Some(new) => Err(error),
+            // What kept Git from saying so may keep us from reading it, once.
+            Err(error) if self.read_again()?.as_ref() != Some(new) => Err(error),
             _ => {
                 self.repo.sync_tables(&self.name);
                 Ok(())
             }
         }
+    }
+
+    fn read_again(&self) -> Result<Option<CommitId>, GitError> {
+        self.repo.read_ref(&self.name).or_else(|_| self.repo.read_ref(&self.name))
     }
 
     fn set(self, new: &CommitId, message: &str) -> Result<(), GitError> {
