@@ -13,7 +13,10 @@
 //! `git pack-refs` reports every ref as created (`0 → X`, into packed-refs) and then as
 //! deleted (`X → 0`, the loose file). Neither changes anything: a create equal to the current
 //! value, and a delete of what packed-refs holds. A real delete has packed-refs locked at this
-//! point, pruning does not any more.
+//! point, pruning does not any more. What was moved since it was read is packed as it was, which
+//! changes nothing either, as the loose file counts: packing has packed-refs locked then and not
+//! the ref, and a real move has the ref locked. Others may hold either lock at the moment, so one
+//! that is there counts as the command's own only while it is the same one.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -27,13 +30,14 @@ use crate::git::repo::Head;
 use crate::names::{CommitId, READY, THREADS, ThreadName, shell_word};
 use crate::session::SessionError;
 use crate::store::StoreError;
+use crate::store::journal::FileIdentity;
 use crate::thread::{ThreadRecord, Tie};
 
 /// Everything that heddle keeps in refs.
 const OURS: &str = "refs/heddle/";
-/// How long to wait for whoever has packed-refs locked: either it is the command that is
-/// asked about, and waits for us, or it is done in no time.
-const PACKED: Duration = Duration::from_millis(100);
+/// How long to wait for whoever has packed-refs or a ref locked: either it is the command that is
+/// asked about, and waits for us, or it is soon done. Git itself waits as long for packed-refs.
+const PACKED: Duration = Duration::from_secs(1);
 
 /// One ref of the transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,9 +145,19 @@ fn is_at(git_dir: &Path, update: &Update<'_>, context: &Context<'_>) -> bool {
 
 /// Judges a ref of heddle's own: it moves for the owner of its thread.
 fn judge_ours(update: &Update<'_>, call: &Call<'_>, context: &Context<'_>) -> Result<Verdict, Error> {
-    if only_packs(update, context)? {
+    if leaves_as_is(update, context)? {
         return Ok(Verdict::PASS);
     }
+    let verdict = judge_move(update, call, context);
+    let refused = !matches!(verdict, Ok(Verdict::Pass { .. }));
+    if refused && !call.vouched && only_packs(update, context)? {
+        return Ok(Verdict::PASS);
+    }
+    verdict
+}
+
+/// Judges a move of a ref of heddle's own.
+fn judge_move(update: &Update<'_>, call: &Call<'_>, context: &Context<'_>) -> Result<Verdict, Error> {
     let name = update.name;
     let thread = name.strip_prefix(THREADS).or_else(|| name.strip_prefix(READY));
     let Some(thread) = thread.and_then(|thread| ThreadName::parse(thread).ok()) else {
@@ -191,24 +205,34 @@ fn judge_ours(update: &Update<'_>, call: &Call<'_>, context: &Context<'_>) -> Re
     ))
 }
 
-/// Whether an update leaves the ref where it is, as packing does.
+/// Whether an update is one to what the ref is at already.
+fn leaves_as_is(update: &Update<'_>, context: &Context<'_>) -> Result<bool, Error> {
+    let Some(new) = update.new_commit() else { return Ok(false) };
+    Ok(context.repo.read_ref(update.name)?.as_ref() == Some(&new))
+}
+
+/// Whether an update only moves a value between the ref's own file and packed-refs. Whose
+/// locks there are may take a while to see.
 fn only_packs(update: &Update<'_>, context: &Context<'_>) -> Result<bool, Error> {
-    if let Some(new) = update.new_commit() {
-        return Ok(context.repo.read_ref(update.name)?.as_ref() == Some(&new));
+    let packed_lock = context.repo.common_dir().join("packed-refs.lock");
+    if update.new_commit().is_some() {
+        return Ok(packed_lock.exists() && !stays(&context.layout.ref_lock(update.name)));
     }
     let Some(old) = commit(update.old) else { return Ok(false) };
-    if context.repo.packed_ref(update.name)?.as_ref() != Some(&old) {
-        return Ok(false);
-    }
-    let lock = context.repo.common_dir().join("packed-refs.lock");
+    Ok(context.repo.packed_ref(update.name)?.as_ref() == Some(&old) && !stays(&packed_lock))
+}
+
+/// Whether a lock of Git's is there all the time that we wait for it, and the same one.
+fn stays(lock: &Path) -> bool {
     let deadline = Instant::now() + PACKED;
-    while lock.exists() {
+    let Some(seen) = FileIdentity::of(lock) else { return false };
+    while seen.is_at(lock) {
         if Instant::now() >= deadline {
-            return Ok(false);
+            return true;
         }
         std::thread::sleep(Duration::from_millis(2));
     }
-    Ok(true)
+    false
 }
 
 #[cfg(test)]
