@@ -303,7 +303,7 @@ fn no_message_of_a_commit_makes_a_command_panic_or_change_what_it_refuses() {
     let added =
         prop::collection::vec(any::<u8>(), 0..30).prop_map(move |bytes| [whole.clone(), bytes].concat());
     let message = prop_oneof![5 => written, 1 => added, 1 => Just(b"x: y\n".repeat(50_000))];
-    let headers = vec![
+    let headers = [
         header.to_owned(),
         header.replace("author ", "author"),
         header.replace(" +0000", " +9999"),
