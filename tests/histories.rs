@@ -2,8 +2,8 @@
 //! after the other.
 //!
 //! Agents call the program at random over a few threads: they reserve, capture, mark ready,
-//! send heartbeats, release, release others by force, go on with sessions that they have
-//! lost; some calls are killed on the way. Each call is recorded with its start, its end and
+//! send heartbeats, release, run commands, land, drop, release others by force, go on with
+//! sessions that they have lost; some calls are killed on the way. Each call is recorded with its start, its end and
 //! its answer. [`Judge`] then looks for an order of the calls, each somewhere between its
 //! start and its end, in which every answer is the one that the rules of reservation give, and
 //! at whose end the repository is as it is found. Where there is none, somebody was told
@@ -11,195 +11,20 @@
 //!
 //! `HEDDLE_HISTORIES` sets how many are made, `HEDDLE_HISTORY_SEED` which is the first.
 
+mod support_judge;
 mod support_processes;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use support_processes::{Draw, Ended, Sandbox, from_environment};
-
-/// What a call asked for and what came of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Did {
-    /// The thread was had by a session with a generation.
-    Reserved(String, u64),
-    /// It was not, because of this owner.
-    Refused(String),
-    /// A session put a commit on top of another.
-    Captured { session: String, commit: String, parent: String },
-    /// A session marked a commit as ready.
-    Marked { session: String, commit: String },
-    /// A session was heard of.
-    Beat(String),
-    /// A session was ended with this status.
-    Released(String, &'static str),
-    /// A session was told that the thread is not its own any more.
-    Lost(String),
-    /// Nothing was done: something was busy or moved on.
-    Nothing,
-    /// The call was killed: it may have done what it was to do.
-    Killed(Box<Attempt>),
-    /// How the thread was found when all was over.
-    Found { owner: Option<String>, generation: u64, tip: Option<String>, ready: Option<String> },
-}
-
-/// What a killed call was to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Attempt {
-    Reserve,
-    Capture(String),
-    Mark(String),
-    Release(String, &'static str),
-}
-
-#[derive(Debug, Clone)]
-struct Call {
-    start: Duration,
-    end: Duration,
-    did: Did,
-}
-
-/// A thread as the rules see it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-struct Thread {
-    owner: Option<String>,
-    generation: u64,
-    tip: Option<String>,
-    ready: Option<String>,
-    ended: BTreeMap<String, &'static str>,
-}
-
-/// The calls on one thread, and what is known beside their answers.
-struct Judge {
-    calls: Vec<Call>,
-    /// Sessions that exist although no answer told of them, with their generations.
-    untold: Vec<(String, u64)>,
-    /// The commit from which the thread starts.
-    anchor: String,
-    /// Each commit's parent and session, for captures that nobody was told of.
-    commits: BTreeMap<String, (String, String)>,
-}
-
-impl Judge {
-    /// The order in which the calls can have happened; `None` if there is none.
-    fn order(&self) -> Option<Vec<usize>> {
-        assert!(self.calls.len() <= 128, "{} calls on one thread", self.calls.len());
-        let mut seen = HashSet::new();
-        let mut order = Vec::new();
-        self.search(0, &Thread::default(), &mut seen, &mut order).then_some(order)
-    }
-
-    fn search(
-        &self,
-        done: u128,
-        thread: &Thread,
-        seen: &mut HashSet<(u128, Thread)>,
-        order: &mut Vec<usize>,
-    ) -> bool {
-        let open = |index: &usize| done & (1 << index) == 0;
-        let all = || (0..self.calls.len()).filter(open);
-        // Nothing can come after a call that has ended without coming after it. One that was
-        // killed need not have done anything, so it is in nobody's way.
-        let answered = all().filter(|index| !matches!(self.calls[*index].did, Did::Killed(_)));
-        let Some(first_end) = answered.map(|index| self.calls[index].end).min() else { return true };
-        if !seen.insert((done, thread.clone())) {
-            return false;
-        }
-        for index in all().filter(|index| self.calls[*index].start <= first_end) {
-            for next in self.after(thread, &self.calls[index].did) {
-                order.push(index);
-                if self.search(done | (1 << index), &next, seen, order) {
-                    return true;
-                }
-                order.pop();
-            }
-        }
-        false
-    }
-
-    /// What the thread may be after `did`; nothing if the rules forbid it.
-    fn after(&self, thread: &Thread, did: &Did) -> Vec<Thread> {
-        let owns = |session: &String| thread.owner.as_ref() == Some(session);
-        let same = |allowed: bool| if allowed { vec![thread.clone()] } else { Vec::new() };
-        match did {
-            Did::Reserved(session, generation) => {
-                self.reserved(thread, session, *generation).into_iter().collect()
-            }
-            Did::Refused(owner) => same(owns(owner)),
-            Did::Captured { session, commit, parent } => {
-                Self::captured(thread, session, commit, parent).into_iter().collect()
-            }
-            Did::Marked { session, commit } => {
-                let allowed = owns(session) && thread.tip.as_ref() == Some(commit);
-                let marked = Thread { ready: Some(commit.clone()), ..thread.clone() };
-                if allowed { vec![marked] } else { Vec::new() }
-            }
-            Did::Beat(session) => same(owns(session)),
-            Did::Lost(session) => same(!owns(session)),
-            Did::Nothing => same(true),
-            Did::Released(session, status) if owns(session) => vec![Self::released(thread, session, status)],
-            // Told once more.
-            Did::Released(session, status) => same(thread.ended.get(session) == Some(status)),
-            Did::Killed(attempt) => self.attempted(thread, attempt),
-            Did::Found { owner, generation, tip, ready } => same(
-                thread.owner == *owner
-                    && thread.generation == *generation
-                    && thread.tip == *tip
-                    && thread.ready == *ready,
-            ),
-        }
-    }
-
-    fn reserved(&self, thread: &Thread, session: &str, generation: u64) -> Option<Thread> {
-        let mut next = thread.clone();
-        next.tip.get_or_insert_with(|| self.anchor.clone());
-        let allowed = next.owner.replace(session.to_owned()).is_none() && generation == thread.generation + 1;
-        next.generation = generation;
-        allowed.then_some(next)
-    }
-
-    fn captured(thread: &Thread, session: &str, commit: &str, parent: &str) -> Option<Thread> {
-        let allowed = thread.owner.as_deref() == Some(session) && thread.tip.as_deref() == Some(parent);
-        allowed.then(|| Thread { tip: Some(commit.to_owned()), ..thread.clone() })
-    }
-
-    fn released(thread: &Thread, session: &str, status: &'static str) -> Thread {
-        let mut next = Thread { owner: None, ..thread.clone() };
-        next.ended.insert(session.to_owned(), status);
-        next
-    }
-
-    /// What a killed call may have come to.
-    fn attempted(&self, thread: &Thread, attempt: &Attempt) -> Vec<Thread> {
-        match attempt {
-            Attempt::Reserve => {
-                let untold = self.untold.iter();
-                untold
-                    .filter_map(|(session, generation)| self.reserved(thread, session, *generation))
-                    .collect()
-            }
-            Attempt::Capture(session) => {
-                let theirs = self.commits.iter().filter(|(_, (_, by))| by == session);
-                theirs
-                    .filter_map(|(commit, (parent, _))| Self::captured(thread, session, commit, parent))
-                    .collect()
-            }
-            Attempt::Mark(session) if thread.owner.as_ref() == Some(session) => {
-                vec![Thread { ready: thread.tip.clone(), ..thread.clone() }]
-            }
-            Attempt::Release(session, status) if thread.owner.as_ref() == Some(session) => {
-                vec![Self::released(thread, session, status)]
-            }
-            Attempt::Mark(_) | Attempt::Release(..) => Vec::new(),
-        }
-    }
-}
+use support_judge::{Attempt, Call, Did, Judge, Session};
+use support_processes::{BINARY, Draw, Ended, Sandbox, from_environment};
 
 const THREADS: [&str; 3] = ["a", "b", "c"];
 const AGENTS: u64 = 6;
-const CALLS: u64 = 36;
+const CALLS: u64 = 30;
 
 /// What all agents write down.
 struct World {
@@ -208,6 +33,59 @@ struct World {
     calls: Mutex<BTreeMap<&'static str, Vec<Call>>>,
     /// Sessions that somebody has heard of, with their threads.
     heard: Mutex<Vec<(String, &'static str)>>,
+    runs: Mutex<Vec<Run>>,
+}
+
+/// A call that runs a command, which captures: what it did in all is told in the end.
+struct Run {
+    thread: &'static str,
+    start: Duration,
+    end: Duration,
+    ended: Ended,
+}
+
+impl Run {
+    /// What it did, as calls that lie within it.
+    fn calls(&self, sessions: &BTreeMap<String, Session>) -> Vec<Call> {
+        let within = |did| Call { start: self.start, end: self.end, did };
+        let killed =
+            |attempt| Call { start: self.start, end: Duration::MAX, did: Did::Killed(Box::new(attempt)) };
+        let mut lines = self.ended.stdout.lines();
+        let session = lines.next().and_then(|line| sessions.get(line));
+        let captured: Value =
+            lines.next().and_then(|line| serde_json::from_str(line).ok()).unwrap_or_default();
+        let text = |key: &str| captured[key].as_str().map(str::to_owned);
+        let captured = session.zip(text("commit")).zip(text("parent"));
+        let captured = captured.map(|((session, commit), parent)| Did::Captured {
+            session: session.id.clone(),
+            commit,
+            parent,
+        });
+        let Some(code) = self.ended.code else {
+            let mut calls = vec![killed(Attempt::Reserve), killed(Attempt::Run)];
+            calls.extend(session.map(|session| killed(Attempt::Capture(session.id.clone()))));
+            return calls;
+        };
+        if let Some(session) = session {
+            let status = if code == 0 { "complete" } else { "abandoned" };
+            let after = self.end + Duration::from_nanos(1);
+            let over = Call { start: after, end: after, did: Did::Lost(session.id.clone()) };
+            // Somebody may have ended it before it could.
+            let end = killed(Attempt::Release(session.id.clone(), status));
+            let mut calls = vec![within(Did::Reserved(session.clone())), end, over];
+            calls.extend(captured.map(within));
+            return calls;
+        }
+        let said = self.ended.stderr.lines().find(|line| line.starts_with('{')).unwrap_or_default();
+        let said: Value = serde_json::from_str(said).unwrap_or_default();
+        match (code, said["owner"]["session_id"].as_str()) {
+            (3, Some(owner)) => vec![within(Did::Refused(owner.to_owned()))],
+            (4 | 75, _) => vec![],
+            // Its session was ended before its command could start.
+            (5, _) => vec![killed(Attempt::Reserve), killed(Attempt::Run)],
+            _ => panic!("{:?}", self.ended),
+        }
+    }
 }
 
 impl World {
@@ -222,15 +100,39 @@ impl World {
         }
         let ended = Ended::new(&child.wait_with_output().expect("a process that ends"));
         let end = self.began.elapsed();
-        let did = if ended.code.is_none() { Did::Killed(Box::new(attempt)) } else { told(&ended, &attempt) };
+        let did = if ended.code.is_none() {
+            Did::Killed(Box::new(attempt.clone()))
+        } else {
+            told(&ended, &attempt)
+        };
         // A killed call's effect may still be brought about by whoever recovers it.
         let end = if ended.code.is_none() { Duration::MAX } else { end };
-        self.calls.lock().expect("no panic").entry(thread).or_default().push(Call {
-            start,
-            end,
-            did: did.clone(),
-        });
+        let mut calls = self.calls.lock().expect("no panic");
+        let calls = calls.entry(thread).or_default();
+        if attempt == Attempt::Drop {
+            let did = Did::Killed(Box::new(Attempt::Evict));
+            calls.push(Call { start, end: Duration::MAX, did });
+        }
+        if let Did::Stood { tip, .. } = &did {
+            calls.push(Call { start, end, did: Did::Landed { tip: tip.clone() } });
+        }
+        calls.push(Call { start, end, did: did.clone() });
         (ended, did)
+    }
+
+    /// Runs a command that captures, and may be killed with or without it.
+    fn run(&self, draw: &mut Draw, tree: &str, thread: &'static str) {
+        let start = self.began.elapsed();
+        let line = format!("echo $HEDDLE_SESSION; exec '{BINARY}' agent capture --allow-empty -m work");
+        let args = ["-C", tree, "agent", "run", "--thread", thread, "--resume", "--", "sh", "-c", &line];
+        let mut child = self.sandbox.start(&args);
+        if draw.below(8) == 0 {
+            std::thread::sleep(Duration::from_micros(draw.below(60_000)));
+            let _ = child.kill();
+        }
+        let ended = Ended::new(&child.wait_with_output().expect("a process that ends"));
+        let end = self.began.elapsed();
+        self.runs.lock().expect("no panic").push(Run { thread, start, end, ended });
     }
 
     fn hear(&self, session: &str, thread: &'static str) {
@@ -263,11 +165,27 @@ impl World {
             }
             let Some((session, thread)) = mine.clone() else {
                 let thread = THREADS[draw.index(3)];
+                match draw.below(12) {
+                    0..=2 => {
+                        self.run(&mut draw, &tree, thread);
+                        continue;
+                    }
+                    3..=5 => {
+                        self.call(&mut draw, thread, &["--json", "thread", "land", thread], Attempt::Land);
+                        continue;
+                    }
+                    6 => {
+                        let args = ["--json", "thread", "drop", thread, "--force"];
+                        self.call(&mut draw, thread, &args, Attempt::Drop);
+                        continue;
+                    }
+                    _ => {}
+                }
                 let args = ["agent", "reserve", "--thread", thread, "--resume"];
                 match self.call(&mut draw, thread, &args, Attempt::Reserve).1 {
-                    Did::Reserved(session, _) => {
-                        self.hear(&session, thread);
-                        mine = Some((session, thread));
+                    Did::Reserved(session) => {
+                        self.hear(&session.id, thread);
+                        mine = Some((session.id, thread));
                     }
                     Did::Refused(owner) => self.hear(&owner, thread),
                     _ => {}
@@ -314,13 +232,10 @@ fn told(ended: &Ended, attempt: &Attempt) -> Did {
     let text = |value: &Value| value.as_str().unwrap_or_else(|| panic!("{ended:?}")).to_owned();
     let session = || match attempt {
         Attempt::Capture(session) | Attempt::Mark(session) | Attempt::Release(session, _) => session.clone(),
-        Attempt::Reserve => String::new(),
+        _ => String::new(),
     };
     match (ended.code, attempt) {
-        (Some(0), Attempt::Reserve) => Did::Reserved(
-            text(&document["session_id"]),
-            document["generation"].as_u64().expect("a generation"),
-        ),
+        (Some(0), Attempt::Reserve) => Did::Reserved(told_session(&document).expect("a session")),
         (Some(3), Attempt::Reserve) => Did::Refused(text(&document["owner"]["session_id"])),
         (Some(0), Attempt::Capture(session)) => Did::Captured {
             session: session.clone(),
@@ -331,7 +246,25 @@ fn told(ended: &Ended, attempt: &Attempt) -> Did {
         (Some(0), Attempt::Mark(session)) => {
             Did::Marked { session: session.clone(), commit: text(&document["commit"]) }
         }
-        (Some(0), Attempt::Release(session, status)) => Did::Released(session.clone(), status),
+        (Some(0), Attempt::Release(session, status)) => {
+            // One whose work has landed stays so, and is told so.
+            let merged = document["status"] == "merged";
+            Did::Released(session.clone(), if merged { "merged" } else { status })
+        }
+        (Some(0), Attempt::Land) => match document["landed"].get(0) {
+            Some(landed) => Did::Stood { tip: text(&landed["tip"]), already: landed["already"] == true },
+            None => Did::Nothing,
+        },
+        (Some(0), Attempt::Drop) => {
+            let generation = text(&document["kept_as"]);
+            let generation = generation.rsplit('/').next().and_then(|last| last.parse().ok());
+            Did::Dropped { tip: text(&document["tip"]), generation: generation.expect("a generation") }
+        }
+        (Some(1), Attempt::Land | Attempt::Drop) if ended.stdout.contains("' not found\"") => Did::Absent,
+        (Some(3), Attempt::Drop) => {
+            let message = text(&document["error"]["message"]);
+            Did::Refused(message.split('\'').nth(3).expect("an owner").to_owned())
+        }
         (Some(5), _) => match document["error"]["message"].as_str() {
             // A heartbeat for a stranger: whose it was is in the message.
             Some(message) if session().is_empty() => {
@@ -345,29 +278,55 @@ fn told(ended: &Ended, attempt: &Attempt) -> Did {
     }
 }
 
+/// A session in a document.
+fn told_session(document: &Value) -> Option<Session> {
+    let text = |key: &str| document[key].as_str().map(str::to_owned);
+    let generation = document["generation"].as_u64()?;
+    Some(Session { id: text("session_id")?, generation, anchor: text("anchor_state")? })
+}
+
 /// Makes a history and judges it.
 fn history(seed: u64) {
     println!("HEDDLE_HISTORY_SEED={seed}");
     let sandbox = Sandbox::new();
-    let anchor = sandbox.commit("main");
     for number in 0..AGENTS {
         let tree = sandbox.path(&format!("tree-{number}"));
         sandbox.git(&["worktree", "add", "-q", "--detach", &tree.to_string_lossy()]);
     }
-    let world = World { sandbox, began: Instant::now(), calls: Mutex::default(), heard: Mutex::default() };
+    let (calls, heard, runs) = Default::default();
+    let world = World { sandbox, began: Instant::now(), calls, heard, runs };
     std::thread::scope(|scope| {
         for number in 0..AGENTS {
             let world = &world;
             scope.spawn(move || world.agent(number, seed));
         }
     });
-    let World { sandbox, began, calls, .. } = world;
+    let World { sandbox, began, calls, runs, .. } = world;
     let mut calls = calls.into_inner().expect("no panic");
+    let list = sandbox.heddle(&["--json", "agent", "list"]).ok().json();
+    let sessions = list.as_array().expect("an array").iter().filter_map(told_session);
+    let sessions = sessions.map(|session| (session.id.clone(), session)).collect();
+    for run in runs.into_inner().expect("no panic") {
+        calls.entry(run.thread).or_default().extend(run.calls(&sessions));
+    }
+    // What was captured is somewhere, and what landed is on its target.
+    for did in calls.values().flatten().map(|call| &call.did) {
+        match did {
+            Did::Captured { commit, .. } => {
+                let holders = sandbox.git(&["for-each-ref", "--contains", commit]);
+                assert!(!holders.is_empty(), "seed {seed}: {commit} was lost");
+            }
+            Did::Landed { tip } => {
+                assert!(sandbox.reaches("main", tip), "seed {seed}: {tip} is not on its target");
+            }
+            _ => {}
+        }
+    }
     let told: BTreeSet<String> = calls
         .values()
         .flatten()
         .filter_map(|call| match &call.did {
-            Did::Reserved(session, _) => Some(session.clone()),
+            Did::Reserved(session) => Some(session.id.clone()),
             _ => None,
         })
         .collect();
@@ -392,38 +351,38 @@ fn history(seed: u64) {
         for call in &mut calls {
             call.end = call.end.min(now);
         }
-        let untold = sessions
-            .iter()
-            .filter_map(|session| Some((string(&session["session_id"])?, session["generation"].as_u64()?)))
-            .filter(|(session, _)| !told.contains(session))
-            .collect();
-        let judge = Judge { calls, untold, anchor: anchor.clone(), commits: commits_of(&sandbox, thread) };
-        let mut sorted = judge.calls.clone();
-        sorted.sort_by_key(|call| call.start);
+        let untold =
+            sessions.iter().filter_map(told_session).filter(|session| !told.contains(&session.id)).collect();
+        let judge = Judge { calls, untold, commits: commits_of(&sandbox, thread) };
         let count = judge.calls.len();
-        let order = judge.order();
-        assert!(
-            order.is_some(),
-            "seed {seed}, thread {thread}: no order explains {sorted:#?}\nuntold: {:?}",
-            judge.untold
-        );
+        if let Err(longest) = judge.order() {
+            let told = |index: usize| format!("{:?}", judge.calls[index]);
+            let mut left: Vec<usize> = (0..count).filter(|index| !longest.contains(index)).collect();
+            left.sort_by_key(|index| judge.calls[*index].start);
+            let (first, rest) = (longest.into_iter().map(told), left.into_iter().map(told));
+            let (first, rest) = (first.collect::<Vec<_>>().join("\n"), rest.collect::<Vec<_>>().join("\n"));
+            panic!(
+                "seed {seed}, thread {thread}: no order explains\n{first}\n-- and then\n{rest}\nuntold: {:?}",
+                judge.untold
+            );
+        }
         println!("thread {thread}: {count} calls");
     }
     sandbox.assert_clean(&format!("seed {seed}"));
 }
 
-/// The commits of a thread, each with its parent and its session.
+/// The commits of a thread, dropped ones too, each with its parent and its session.
 fn commits_of(sandbox: &Sandbox, thread: &str) -> BTreeMap<String, (String, String)> {
-    let name = format!("refs/heddle/threads/{thread}");
-    if sandbox.commit(&name).is_empty() {
-        return BTreeMap::new();
-    }
     let format = "--format=%H %P %(trailers:key=Heddle-Session,valueonly,separator=)";
-    let log = sandbox.git(&["log", format, &name, "--not", "main"]);
+    let dropped = format!("--glob=refs/heddle/dropped/{thread}/*");
+    let own = format!("--glob=refs/heddle/threads/{thread}*");
+    // What has landed is on main, with what landed from other threads.
+    let log = sandbox.git(&["log", format, &dropped, &own, "main"]);
     log.lines()
         .filter_map(|line| {
             let mut words = line.split(' ').map(str::to_owned);
-            Some((words.next()?, (words.next()?, words.next()?)))
+            let (commit, parent, session) = (words.next()?, words.next()?, words.next()?);
+            session.starts_with("agent-").then_some((commit, (parent, session)))
         })
         .collect()
 }
@@ -443,11 +402,31 @@ fn call(start: u64, end: u64, did: Did) -> Call {
 
 fn judged(calls: Vec<Call>) -> bool {
     let commits = BTreeMap::from([("c2".to_owned(), ("c1".to_owned(), "s".to_owned()))]);
-    Judge { calls, untold: vec![("u".to_owned(), 1)], anchor: "c0".to_owned(), commits }.order().is_some()
+    Judge { calls, untold: vec![session_at("u", 1, "c0")], commits }.order().is_ok()
+}
+
+fn session_at(id: &str, generation: u64, anchor: &str) -> Session {
+    Session { id: id.to_owned(), generation, anchor: anchor.to_owned() }
 }
 
 fn reserved(session: &str, generation: u64) -> Did {
-    Did::Reserved(session.to_owned(), generation)
+    Did::Reserved(session_at(session, generation, "c0"))
+}
+
+fn marked(session: &str, commit: &str) -> Did {
+    Did::Marked { session: session.to_owned(), commit: commit.to_owned() }
+}
+
+fn stood(tip: &str, already: bool) -> Did {
+    Did::Stood { tip: tip.to_owned(), already }
+}
+
+fn landed(tip: &str) -> Did {
+    Did::Landed { tip: tip.to_owned() }
+}
+
+fn dropped(tip: &str, generation: u64) -> Did {
+    Did::Dropped { tip: tip.to_owned(), generation }
 }
 
 fn captured(session: &str, commit: &str, parent: &str) -> Did {
@@ -481,6 +460,35 @@ fn the_judge_accepts_what_can_have_happened() {
         call(3, 4, Did::Beat("s".to_owned())),
         call(5, 6, reserved("t", 2)),
     ]));
+    // A landing ends the session, and so may a drop; the next generation goes on.
+    let ready = || {
+        let did = [reserved("s", 1), captured("s", "c1", "c0"), marked("s", "c1")];
+        (0..).step_by(2).zip(did).map(|(at, did)| call(at, at + 1, did)).collect::<Vec<_>>()
+    };
+    let after = |more: Vec<Did>| {
+        let more = (10..).step_by(2).zip(more).map(|(at, did)| call(at, at + 1, did));
+        judged(ready().into_iter().chain(more).collect())
+    };
+    let next = || Did::Reserved(session_at("t", 2, "c1"));
+    let merged = || Did::Released("s".to_owned(), "merged");
+    let lost = || Did::Lost("s".to_owned());
+    assert!(after(vec![stood("c1", false), landed("c1"), lost(), merged(), next()]));
+    assert!(after(vec![released(), stood("c1", false), landed("c1"), stood("c1", true), next()]));
+    // Who has begun on top of it meanwhile goes on.
+    let beat = || Did::Beat("t".to_owned());
+    assert!(after(vec![released(), next(), stood("c1", false), landed("c1"), beat()]));
+    assert!(after(vec![
+        stood("c1", false),
+        captured("s", "c9", "c1"),
+        landed("c1"),
+        captured("s", "c10", "c9")
+    ]));
+    assert!(after(vec![dropped("c1", 1), Did::Absent, reserved("t", 2)]));
+    // A killed runner leaves a session that nobody was told of, and that is dead.
+    let killed = |attempt| call(0, 99, Did::Killed(Box::new(attempt)));
+    let runner = || vec![killed(Attempt::Reserve), killed(Attempt::Run)];
+    let with = |did| judged([runner(), vec![call(2, 3, did)]].concat());
+    assert!(with(Did::Refused("u".to_owned())) && with(reserved("s", 2)) && with(reserved("s", 1)));
     // A release is told as often as it is asked for.
     assert!(judged(vec![call(0, 1, reserved("s", 1)), call(2, 3, released()), call(4, 5, released())]));
 }
@@ -492,7 +500,12 @@ fn the_judge_rejects_what_cannot_have_happened() {
     let released = |session: &str| Did::Released(session.to_owned(), "complete");
     let beat = |session: &str| Did::Beat(session.to_owned());
     let first = || call(0, 1, reserved("s", 1));
-    let bad: [(&str, Vec<Call>); 13] = [
+    let worked = || vec![first(), call(2, 3, captured("s", "c1", "c0")), call(4, 5, marked("s", "c1"))];
+    let then = |more: &[Did]| {
+        let more = (6..).step_by(2).zip(more.to_vec()).map(|(at, did)| call(at, at + 1, did));
+        worked().into_iter().chain(more).collect::<Vec<_>>()
+    };
+    let bad: [(&str, Vec<Call>); 25] = [
         ("two owners at once", vec![first(), call(2, 3, reserved("t", 2))]),
         ("two owners from one race", vec![call(0, 9, reserved("s", 1)), call(0, 9, reserved("t", 1))]),
         ("a generation twice", vec![first(), call(2, 3, released("s")), call(4, 5, reserved("t", 1))]),
@@ -516,6 +529,28 @@ fn the_judge_rejects_what_cannot_have_happened() {
                 first(),
                 call(2, 3, captured("s", "c1", "c0")),
                 call(4, 5, Did::Marked { session: "s".to_owned(), commit: "c0".to_owned() }),
+            ],
+        ),
+        ("a landing of what is not marked", vec![first(), call(2, 3, stood("c0", false))]),
+        ("a landing of what was captured over", then(&[captured("s", "c9", "c1"), stood("c9", false)])),
+        ("a landing of another tip", then(&[stood("c0", false)])),
+        ("an owner whose work has landed", then(&[stood("c1", false), landed("c1"), beat("s")])),
+        ("work after a landing", then(&[stood("c1", false), landed("c1"), captured("s", "c9", "c1")])),
+        ("a landing before the landing", then(&[stood("c1", true)])),
+        ("an end by a landing that was none", then(&[Did::Released("s".to_owned(), "merged")])),
+        ("a drop of another tip", then(&[dropped("c0", 1)])),
+        ("work after a drop", then(&[dropped("c1", 1), captured("s", "c9", "c1")])),
+        (
+            "a thread that a drop left",
+            then(&[dropped("c1", 1), Did::Reserved(session_at("t", 2, "c1")), marked("t", "c0")]),
+        ),
+        ("a generation that a drop forgot", then(&[dropped("c1", 1), reserved("t", 1)])),
+        (
+            "a runner that has ended and owns",
+            vec![
+                call(0, 9, reserved("s", 1)),
+                call(0, 99, Did::Killed(Box::new(Attempt::Release("t".to_owned(), "complete")))),
+                call(10, 10, lost("s")),
             ],
         ),
         (
