@@ -3,6 +3,9 @@
 //! Each command is first run whole under strace, to learn which calls it makes that can
 //! change something; then once for every such call, killed as it enters that call. So the
 //! disk is seen in every state that a `kill -9` can leave it in.
+//!
+//! One in [`STRIDE`] of the calls is tried, from `HEDDLE_KILL_SEED` on; `HEDDLE_KILLS=all` tries
+//! all.
 
 mod support_kills;
 mod support_processes;
@@ -11,7 +14,16 @@ use std::fs;
 use std::time::Duration;
 
 use support_kills::{has_strace, points, run, run_healed, traced, words};
-use support_processes::{Sandbox, eventually};
+use support_processes::{Picked, Sandbox, eventually};
+
+const STRIDE: usize = 8;
+
+/// The calls of a whole run to be killed at.
+fn picked(whole: &Sandbox) -> (Picked, Vec<(String, usize)>) {
+    let picked = Picked::of("HEDDLE_KILLS", "HEDDLE_KILL_SEED", STRIDE);
+    let points = picked.these(points(whole));
+    (picked, points)
+}
 
 /// What a case has made ready.
 struct Ready {
@@ -39,14 +51,14 @@ fn crash_everywhere(name: &str, make: impl Fn() -> Ready) {
     let whole = make();
     let answer = traced(&whole.sandbox, &[], &whole.command);
     assert_eq!(answer.code, Some(0), "{name}: {answer:?}");
-    let points = points(&whole.sandbox);
+    let (picked, points) = picked(&whole.sandbox);
     let mut seen = Seen::default();
     for (call, number) in points {
         let about = format!("{name}, killed at {call} {number}");
         crash_at(&about, make(), &call, number, &mut seen);
     }
     println!("{name}: {seen:?}");
-    assert!(seen.kills > 10, "{name}: {seen:?}");
+    assert!(seen.kills > if picked.all { 10 } else { 0 }, "{name}: {seen:?}");
     // Between making Git's lock and the journal: two calls, and two more for a second ref.
     assert!(seen.orphaned_locks <= 6, "{name}: {seen:?}");
 }
@@ -204,7 +216,7 @@ fn a_killed_capture_in_a_worktree_of_its_own_is_repaired() {
     let (whole, command, _) = make();
     assert_eq!(traced(&whole, &[], &command).code, Some(0));
     let mut orphaned = 0;
-    for (call, number) in points(&whole) {
+    for (call, number) in picked(&whole).1 {
         let about = format!("capture in a worktree, killed at {call} {number}");
         let (sandbox, command, tree) = make();
         traced(&sandbox, &["-e", &format!("inject={call}:signal=KILL:when={number}")], &command);
@@ -244,7 +256,7 @@ fn a_killed_reserve_with_a_worktree_is_repaired() {
     let command = words(&["agent", "reserve", "--thread", "t", "--worktree"]);
     let whole = Sandbox::new();
     assert_eq!(traced(&whole, &[], &command).code, Some(0));
-    for (call, number) in points(&whole) {
+    for (call, number) in picked(&whole).1 {
         let about = format!("reserve with a worktree, killed at {call} {number}");
         let sandbox = Sandbox::new();
         traced(&sandbox, &["-e", &format!("inject={call}:signal=KILL:when={number}")], &command);
@@ -294,7 +306,8 @@ fn rename_is_repaired_by_a_command_on(name: &str) {
     let (id, _) = ready_in_a_worktree(&whole);
     assert_eq!(traced(&whole, &[], &rename(&id)).code, Some(0));
     let (mut finished, mut undone, mut elsewhere) = (0, 0, 0);
-    for (call, number) in points(&whole) {
+    let (picked, points) = picked(&whole);
+    for (call, number) in points {
         let about = format!("rename, killed at {call} {number}, then {name}");
         let sandbox = Sandbox::new();
         let (id, tree) = ready_in_a_worktree(&sandbox);
@@ -357,7 +370,8 @@ fn rename_is_repaired_by_a_command_on(name: &str) {
     let counts = format!("{finished} finished, {undone} undone, {elsewhere} with something left elsewhere");
     println!("rename, then {name}: {counts}");
     // Each of three locks takes two calls, and each journal three.
-    assert!(finished > 5 && undone > 5 && elsewhere <= 12, "{counts}");
+    assert!(finished + undone > 0 && elsewhere <= 12, "{counts}");
+    assert!(!picked.all || finished > 5 && undone > 5, "{counts}");
 }
 
 #[test]
@@ -391,7 +405,8 @@ fn refresh_is_repaired(name: &str, next: impl Fn(&str, &str) -> Vec<String>) {
     let (whole, id, _) = make();
     assert_eq!(traced(&whole, &[], &refresh(&id)).code, Some(0));
     let (mut before, mut after) = (0, 0);
-    for (call, number) in points(&whole) {
+    let (picked, points) = picked(&whole);
+    for (call, number) in points {
         let about = format!("refresh, killed at {call} {number}, then {name}");
         let (sandbox, id, tree) = make();
         let old = sandbox.commit("refs/heddle/threads/t");
@@ -436,7 +451,7 @@ fn refresh_is_repaired(name: &str, next: impl Fn(&str, &str) -> Vec<String>) {
         sandbox.assert_clean(&about);
     }
     println!("refresh, then {name}: the tip had moved {after} times, and {before} times not");
-    assert!(before > 10 && after > 10, "{before} before, {after} after");
+    assert!(!picked.all || before > 10 && after > 10, "{before} before, {after} after");
 }
 
 #[test]

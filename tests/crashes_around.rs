@@ -12,10 +12,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use support_kills::{has_strace, points, run_healed, traced, words};
-use support_processes::{Ended, Sandbox, eventually, files, from_environment};
+use support_processes::{Ended, Picked, Sandbox, eventually, files};
 
 const TIP: &str = "refs/heddle/threads/t";
-const STRIDE: usize = 5;
+const STRIDE: usize = 10;
 
 /// Kills the command that `make` gives at its calls, and has `check` see to what comes next.
 fn kill_everywhere(name: &str, make: impl Fn() -> (Sandbox, Vec<String>), check: impl Fn(&Sandbox, &str)) {
@@ -26,16 +26,13 @@ fn kill_everywhere(name: &str, make: impl Fn() -> (Sandbox, Vec<String>), check:
     let answer = traced(&whole, &[], &command);
     assert_eq!(answer.code, Some(0), "{name}: {answer:?}");
     check(&whole, &format!("{name}, not killed"));
-    let seed = from_environment("HEDDLE_KILL_SEED", u64::from(std::process::id()));
-    let all = std::env::var_os("HEDDLE_KILLS").is_some_and(|value| value == "all");
-    let first = usize::try_from(seed).unwrap_or(0) % STRIDE;
-    let (stride, first) = if all { (1, 0) } else { (STRIDE, first) };
+    let picked = Picked::of("HEDDLE_KILLS", "HEDDLE_KILL_SEED", STRIDE);
     let (mut kills, mut tried) = (0, 0);
-    for (call, number) in points(&whole).into_iter().skip(first).step_by(stride) {
+    for (call, number) in picked.these(points(&whole)) {
         let (sandbox, command) = make();
         let inject = format!("inject={call}:signal=KILL:when={number}");
         let killed = traced(&sandbox, &["-e", &inject], &command);
-        let about = format!("{name}, killed at {call} {number} (HEDDLE_KILL_SEED={seed})");
+        let about = format!("{name}, killed at {call} {number} (HEDDLE_KILL_SEED={})", picked.seed);
         tried += 1;
         match killed.code {
             Some(0) => {}

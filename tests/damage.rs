@@ -2,7 +2,8 @@
 //! panics or hangs, what only reads writes nothing, and what writes leaves alone what is not
 //! the thread's.
 //!
-//! `HEDDLE_DAMAGE_CASES` sets how many damages are tried, `HEDDLE_DAMAGE_SEED` which come first.
+//! `HEDDLE_DAMAGE_CASES` sets how many damages are tried, `HEDDLE_DAMAGE_SEED` which come first,
+//! and `HEDDLE_DAMAGE=all` tries everything that is no file in every place.
 
 mod support_processes;
 
@@ -13,7 +14,9 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 use serde_json::{Value, json};
-use support_processes::{BINARY, Body, Ended, Files, Sandbox, files, from_environment, read, restore};
+use support_processes::{
+    BINARY, Body, Ended, Files, Picked, Sandbox, files, from_environment, read, restore,
+};
 
 /// What a bit of rot or a careless hand may put in the place of a value.
 const VALUES: [&str; 25] = [
@@ -366,7 +369,7 @@ fn no_damage_makes_a_command_panic_or_touch_what_is_not_the_threads() {
         prop::collection::vec(0..writers.len(), 3),
     );
     let top = world.sandbox.path("");
-    TestRunner::new(config(60))
+    TestRunner::new(config(30))
         .run(&strategy, |(journal, damages, reads, writes)| {
             let mut state = world.files.clone();
             if let Some(kind) = journal {
@@ -416,15 +419,16 @@ fn what_is_no_file_is_refused_and_links_are_not_followed() {
     let world = World::new();
     let (readers, writers) = world.commands();
     let top = world.sandbox.path("");
-    for kind in ["folder", "pipe", "link", "loose link"] {
-        for target in &world.targets {
-            restore(&top, &world.files);
-            put(kind, &top.join(target), &world.sandbox);
-            let readers: Vec<&[&str]> = readers.iter().map(|command| &**command).collect();
-            let writers: Vec<&[&str]> = writers.iter().map(|command| &**command).collect();
-            if let Err(fault) = world.judge(&readers, &writers) {
-                panic!("a {kind} in the place of {target:?}: {fault}");
-            }
+    let kinds = ["folder", "pipe", "link", "loose link"];
+    let places = kinds.iter().flat_map(|kind| world.targets.iter().map(move |target| (*kind, target)));
+    // Not a divisor of how many places there are, so that every kind is met.
+    for (kind, target) in Picked::of("HEDDLE_DAMAGE", "HEDDLE_DAMAGE_SEED", 5).these(places) {
+        restore(&top, &world.files);
+        put(kind, &top.join(target), &world.sandbox);
+        let readers: Vec<&[&str]> = readers.iter().map(|command| &**command).collect();
+        let writers: Vec<&[&str]> = writers.iter().map(|command| &**command).collect();
+        if let Err(fault) = world.judge(&readers, &writers) {
+            panic!("a {kind} in the place of {target:?}: {fault}");
         }
     }
 }
@@ -500,7 +504,7 @@ fn no_damage_to_what_was_installed_makes_a_command_panic_or_touch_what_is_not_a_
         let apart = files.iter().filter(|(path, _)| path.starts_with("outside"));
         apart.map(|(path, body)| (path.clone(), body.clone())).collect()
     };
-    TestRunner::new(config(20))
+    TestRunner::new(config(15))
         .run(&strategy, |(story, damages, writer)| {
             let mut state = world.files.clone();
             if let Some((place, key)) = story {

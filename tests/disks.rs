@@ -16,7 +16,7 @@ use support_processes::{Sandbox, from_environment, read, restore};
 const PAGE: u64 = 4096;
 /// With so many pages left every command has room enough.
 const ENOUGH: u64 = 40;
-const STRIDE: u64 = 5;
+const STRIDE: u64 = 10;
 
 /// A file system of its own for a sandbox's repository; gone when dropped.
 struct Mounted(PathBuf);

@@ -16,7 +16,7 @@ use std::process::Command;
 use support_faults::{Case, check, strs};
 use support_processes::{BINARY, Ended, Sandbox, from_environment, read, restore};
 
-const STRIDE: u64 = 3;
+const STRIDE: u64 = 9;
 
 /// What may go wrong where.
 const ERRORS: [(&str, &[&str]); 12] = [
@@ -97,7 +97,8 @@ fn fail_everywhere(sandbox: &Sandbox, case: &Case) {
         }
     }
     println!("{name}: {tried} faults, {failed} failures (HEDDLE_FAULT_SEED={seed})");
-    assert!(tried > 10 && failed > 0 && failed < tried, "{name}: {tried} faults, {failed} failures");
+    let enough = if all { tried > 10 && failed > 0 && failed < tried } else { tried > 2 };
+    assert!(enough, "{name}: {tried} faults, {failed} failures");
 }
 
 #[test]

@@ -5,7 +5,8 @@
 //! (`support_disk`), and after every call that changes something the states that a power cut
 //! could leave are put in the place of the repository: all names without unsynced content,
 //! nothing unsynced at all, and some drawn by chance. `HEDDLE_POWER_SEED` replays a draw, and
-//! `HEDDLE_POWER_DRAWS` makes more of them.
+//! `HEDDLE_POWER_DRAWS` makes more of them. One state in [`STRIDE`] is tried, from
+//! `HEDDLE_POWER_SEED` on; `HEDDLE_POWER=all` tries all.
 
 mod support_disk;
 mod support_processes;
@@ -19,10 +20,11 @@ use std::process::Command;
 
 use serde_json::Value;
 use support_disk::{Disk, Survival, calls};
-use support_processes::{BINARY, Draw, Ended, Files, Sandbox, from_environment, read, restore};
+use support_processes::{BINARY, Draw, Ended, Files, Picked, Sandbox, from_environment, read, restore};
 
 /// The ref of the thread that all of this is about.
 const TIP: &str = "refs/heddle/threads/t";
+const STRIDE: usize = 8;
 
 /// Whether the names that survive are those of one instant.
 ///
@@ -68,10 +70,9 @@ fn cut_everywhere(sandbox: &Sandbox, case: &Case<'_>) {
     // Nothing of the sandbox but the repository loses its power.
     let calls = calls(&fs::read_to_string(&log).expect("a trace"));
 
-    let seed = from_environment("HEDDLE_POWER_SEED", u64::from(std::process::id()));
+    let picked = Picked::of("HEDDLE_POWER", "HEDDLE_POWER_SEED", STRIDE);
     let draws = from_environment("HEDDLE_POWER_DRAWS", 1);
-    println!("{name}: HEDDLE_POWER_SEED={seed}");
-    let mut draw = Draw(seed);
+    let mut draw = Draw(picked.seed);
     let mut disk = Disk::new(&top, &before);
     let mut seen = HashSet::new();
     let mut states: Vec<State> = Vec::new();
@@ -100,7 +101,8 @@ fn cut_everywhere(sandbox: &Sandbox, case: &Case<'_>) {
     // Git 2.47 syncs a table before it writes its end, and syncs no folder: until we have, what a
     // cut leaves of the refs is Git's.
     let judged = if support_processes::format::asked().reftable { &[] } else { &states[..] };
-    for State { step, order, files } in judged {
+    let tried = picked.these(judged);
+    for State { step, order, files } in &tried {
         let about = format!("{name}, power lost after {} (call {step}), order {order:?}", calls[*step].name);
         restore(&top, files);
         keep_identities(sandbox);
@@ -119,7 +121,7 @@ fn cut_everywhere(sandbox: &Sandbox, case: &Case<'_>) {
         (case.kept)(sandbox, &reported);
         check(sandbox, case, Order::Lost, &format!("{name}, power lost after the answer"));
     }
-    println!("{name}: {} calls, {} states", calls.len(), states.len());
+    println!("{name}: {} calls, {} of {} states", calls.len(), tried.len(), states.len());
     // Fewest for a heartbeat: the holder's line, and the lease.
     assert!(states.len() > 1, "{name}: {} states", states.len());
 }

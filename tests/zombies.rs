@@ -16,7 +16,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use support_kills::{has_strace, points, traced, tracer, words};
-use support_processes::{Ended, Sandbox, eventually, from_environment};
+use support_processes::{Ended, Picked, Sandbox, eventually};
 
 const TIP: &str = "refs/heddle/threads/t";
 const STRIDE: usize = 6;
@@ -57,12 +57,9 @@ fn stop_everywhere(name: &str, make: impl Fn() -> Ready) {
     let whole = make();
     let answer = traced(&whole.sandbox, &[], &whole.command);
     assert_eq!(answer.code, Some(0), "{name}: {answer:?}");
-    let seed = from_environment("HEDDLE_ZOMBIE_SEED", u64::from(std::process::id()));
-    let all = std::env::var_os("HEDDLE_ZOMBIES").is_some_and(|value| value == "all");
-    println!("{name}: HEDDLE_ZOMBIE_SEED={seed}");
-    let (stride, first) = if all { (1, 0) } else { (STRIDE, usize::try_from(seed % 6).unwrap_or(0)) };
+    let picked = Picked::of("HEDDLE_ZOMBIES", "HEDDLE_ZOMBIE_SEED", STRIDE);
     let mut seen = Seen::default();
-    for (call, number) in points(&whole.sandbox).into_iter().skip(first).step_by(stride) {
+    for (call, number) in picked.these(points(&whole.sandbox)) {
         let about = format!("{name}, stopped after {call} {number}");
         stop_at(&about, make(), &call, number, &mut seen);
     }

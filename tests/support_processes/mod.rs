@@ -345,3 +345,33 @@ impl Draw {
 pub(crate) fn from_environment(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
+
+/// Which of many cases are tried: one in so many, from the seed on, or all of them.
+pub(crate) struct Picked {
+    pub(crate) seed: u64,
+    pub(crate) all: bool,
+    stride: usize,
+}
+
+impl Picked {
+    /// As the environment says: `all` names the variable that asks for all, `seed` that of the
+    /// seed. Tells which it is.
+    pub(crate) fn of(all: &str, seed: &str, stride: usize) -> Self {
+        let number = from_environment(seed, u64::from(std::process::id()));
+        let every = std::env::var_os(all).is_some_and(|value| value == "all");
+        println!(
+            "{seed}={number}, {}",
+            if every { "every case".to_owned() } else { format!("one case in {stride}") }
+        );
+        Self { seed: number, all: every, stride: if every { 1 } else { stride } }
+    }
+
+    /// Those of `cases` that are tried.
+    pub(crate) fn these<T>(&self, cases: impl IntoIterator<Item = T>) -> Vec<T> {
+        let cases: Vec<T> = cases.into_iter().collect();
+        // However few there are, one of them is tried.
+        let first = self.seed % self.stride.min(cases.len().max(1)) as u64;
+        let first = usize::try_from(first).expect("below a usize");
+        cases.into_iter().skip(first).step_by(self.stride).collect()
+    }
+}
