@@ -1,8 +1,11 @@
 //! Freshness, the merge preview, changed paths, overlap and the choice of a target, against
 //! real repositories.
 
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use assert_fs::TempDir;
 use assert_fs::prelude::*;
@@ -12,6 +15,8 @@ use git_heddle::git::target::{TargetSource, default_target};
 use git_heddle::git::{GitError, Repo};
 use git_heddle::names::{CommitId, ThreadName};
 use git_heddle::ops::overlap::{Other, Overlap, overlaps};
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 
 #[expect(dead_code, reason = "the kinds of repository serve other tests too")]
 #[path = "support_format/mod.rs"]
@@ -137,6 +142,117 @@ fn a_clean_merge_has_no_conflicts_and_writes_no_object() {
     let before = sandbox.state();
     assert_eq!(conflicts(&sandbox.repo(), &target, &tip).expect("preview"), Conflicts::default());
     assert_eq!(sandbox.state(), before);
+}
+
+/// Files by their paths.
+type Files = BTreeMap<String, String>;
+
+/// What one side did to the files of the base.
+#[derive(Debug, Clone)]
+enum Change {
+    Write(&'static str, u8),
+    Remove(&'static str),
+    Move(&'static str, &'static str),
+    MoveFolder(&'static str, &'static str),
+}
+
+/// A file and a folder of one name among them, and names that sort between the two.
+const PATHS: [&str; 10] = ["a", "d", "d.c", "d/x", "d/y", "d/e/x", "d/e/z", "f/x", "f/g/y", "g"];
+
+impl Change {
+    fn any() -> impl Strategy<Value = Self> {
+        let path = || prop::sample::select(&PATHS[..]);
+        let folder = || prop::sample::select(&["d/", "d/e/", "f/", "g/", "h/k/"][..]);
+        prop_oneof![
+            (path(), 0u8..4).prop_map(|(path, content)| Self::Write(path, content)),
+            path().prop_map(Self::Remove),
+            (path(), path()).prop_map(|(from, to)| Self::Move(from, to)),
+            (folder(), folder()).prop_map(|(from, to)| Self::MoveFolder(from, to)),
+        ]
+    }
+
+    fn apply(&self, files: &mut Files) {
+        match self {
+            Self::Write(path, content) => put(files, path, format!("{path} {content}\n")),
+            Self::Remove(path) => drop(files.remove(*path)),
+            Self::Move(from, to) => {
+                if let Some(content) = files.remove(*from) {
+                    put(files, to, content);
+                }
+            }
+            Self::MoveFolder(from, to) => {
+                let moved: Vec<String> =
+                    files.keys().filter(|path| path.starts_with(*from)).cloned().collect();
+                for path in moved {
+                    let content = files.remove(&path).expect("a file");
+                    put(files, &format!("{to}{}", &path[from.len()..]), content);
+                }
+            }
+        }
+    }
+}
+
+/// Writes a file, in the place of whatever was where it and its folders are.
+fn put(files: &mut Files, path: &str, content: String) {
+    let below = format!("{path}/");
+    files.retain(|other, _| !other.starts_with(&below) && !path.starts_with(&format!("{other}/")));
+    files.insert(path.to_owned(), content);
+}
+
+/// Commits the trees as `base`, and on it `ours` and `theirs`.
+fn import(sandbox: &Sandbox, trees: [&Files; 3]) {
+    let mut stream = String::new();
+    for (name, files) in ["base", "ours", "theirs"].into_iter().zip(trees) {
+        stream += &format!("reset refs/heads/{name}\n");
+        stream += &format!("commit refs/heads/{name}\ncommitter A <a@b> 1800000000 +0000\ndata 0\n");
+        if name != "base" {
+            stream += "from refs/heads/base\n";
+        }
+        stream += "deleteall\n";
+        for (path, content) in files {
+            stream += &format!("M 100644 inline {path}\ndata {}\n{content}\n", content.len());
+        }
+    }
+    let mut import = Command::new("git")
+        .args(["fast-import", "--quiet", "--force"])
+        .current_dir(sandbox.dir.path())
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("git runs");
+    import.stdin.take().expect("stdin").write_all(stream.as_bytes()).expect("stream");
+    assert!(import.wait().expect("git runs").success());
+}
+
+#[test]
+fn git_is_not_needed_where_it_would_find_no_conflict() {
+    let sandbox = Sandbox::new();
+    let config = ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() };
+    let changes = || prop::collection::vec(Change::any(), 1..4);
+    let base = prop::collection::vec((prop::sample::select(&PATHS[..]), 0u8..4), 2..9);
+    let (clean, conflicted) = (Cell::new(0), Cell::new(0));
+    let outcome = TestRunner::new(config).run(&(base, changes(), changes()), |(base, ours, theirs)| {
+        let mut files = Files::new();
+        base.iter().for_each(|(path, content)| Change::Write(path, *content).apply(&mut files));
+        let side = |changes: &[Change]| {
+            let mut files = files.clone();
+            changes.iter().for_each(|change| change.apply(&mut files));
+            files
+        };
+        import(&sandbox, [&files, &side(&ours), &side(&theirs)]);
+        let mut merge = Command::new("git");
+        let merge = merge.args(["merge-tree", "--write-tree", "ours", "theirs"]);
+        let status = merge.current_dir(sandbox.dir.path()).stdout(Stdio::null()).status().expect("git runs");
+        let [base, ours, theirs] = ["base", "ours", "theirs"].map(|name| sandbox.id(name));
+        let repo = sandbox.repo();
+        let plain = repo.merges_plainly(&ours, &theirs, &base);
+        prop_assert!(!plain || status.code() == Some(0), "a conflict was overlooked");
+        prop_assert_eq!(conflicts(&repo, &ours, &theirs).expect("preview").any, status.code() == Some(1));
+        clean.set(clean.get() + usize::from(plain));
+        conflicted.set(conflicted.get() + usize::from(status.code() == Some(1)));
+        Ok(())
+    });
+    outcome.expect("as Git");
+    assert!(clean.get() > 50 && conflicted.get() > 5, "{clean:?} plain, {conflicted:?} with conflicts");
 }
 
 #[test]

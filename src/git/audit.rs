@@ -14,7 +14,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::backend::Value;
-use super::merge::{Conflicts, scratch_objects};
+use super::merge::{Conflicts, is_plain, scratch_objects};
 use super::program::Program;
 use super::trailers::{Stamp, may_claim, stamp};
 use super::{GitError, Repo};
@@ -346,6 +346,21 @@ impl Repo {
             }
         }
         Ok(None)
+    }
+
+    /// Whether merging `tip` into `target`, which it left at `base` and nowhere else, is known to
+    /// meet no conflict; if not, [`Self::merges`] tells.
+    #[must_use]
+    pub fn merges_plainly(&self, target: &CommitId, tip: &CommitId, base: &CommitId) -> bool {
+        let plain = || {
+            Ok::<_, GitError>(is_plain(
+                self,
+                self.oid(base.as_str())?,
+                self.oid(target.as_str())?,
+                self.oid(tip.as_str())?,
+            ))
+        };
+        plain().unwrap_or(false)
     }
 
     /// What merging each of `tips` into `target` would run into, in their order; they share

@@ -105,6 +105,14 @@ impl Entry<'_> {
     pub(super) fn key(&self) -> impl Iterator<Item = u8> {
         self.name.iter().copied().chain(self.is_tree().then_some(b'/'))
     }
+
+    /// Which of the two comes first in a tree, as their keys would tell.
+    pub(super) fn order(&self, other: &Entry<'_>) -> Ordering {
+        let common = self.name.len().min(other.name.len());
+        let last =
+            |entry: &Entry<'_>| entry.name.get(common).copied().or_else(|| entry.is_tree().then_some(b'/'));
+        self.name[..common].cmp(&other.name[..common]).then_with(|| last(self).cmp(&last(other)))
+    }
 }
 
 /// The entries in the contents of a tree whose ids have `id_size` bytes, up to the first that
@@ -120,6 +128,16 @@ pub(super) fn entries(mut tree: &[u8], id_size: usize) -> impl Iterator<Item = E
         tree = rest;
         Some(Entry { mode, name, id })
     })
+}
+
+/// The entries in the contents of a tree, as [`entries`]; `None` if not all of them can be
+/// understood.
+pub(super) fn parsed(tree: &[u8], id_size: usize) -> Option<Vec<Entry<'_>>> {
+    let mut length = 0;
+    let entries: Vec<Entry<'_>> = entries(tree, id_size)
+        .inspect(|entry| length += entry.mode.len() + entry.name.len() + 2 + id_size)
+        .collect();
+    (length == tree.len()).then_some(entries)
 }
 
 impl<'repo> Counter<'repo> {
@@ -157,7 +175,7 @@ impl<'repo> Counter<'repo> {
                 (None, None) => return Ok(count),
                 (Some(_), None) => Ordering::Less,
                 (None, Some(_)) => Ordering::Greater,
-                (Some(old), Some(new)) => old.key().cmp(new.key()),
+                (Some(old), Some(new)) => old.order(new),
             };
             let (gone, come) = match order {
                 Ordering::Less => (old.next(), None),

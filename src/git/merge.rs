@@ -2,7 +2,8 @@
 //! whether they would merge.
 //!
 //! The preview is the user's own `git merge-tree`, so that merge drivers, rename settings
-//! and attributes decide as they would in a real merge. Nothing of the repository changes:
+//! and attributes decide as they would in a real merge; where there is nothing for them to
+//! decide ([`plain`]) Git is not started. Nothing of the repository changes:
 //! no ref, no index, no worktree, and no object either, since what the merge writes goes to
 //! a temporary object directory. That is also why it works where the repository itself
 //! cannot be written.
@@ -11,6 +12,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::Command;
 
+use super::plain;
 use super::program::{ALTERNATES, OBJECTS, Program};
 use super::repo::commit_id;
 use super::{GitError, Repo};
@@ -120,8 +122,18 @@ pub fn conflicts(repo: &Repo, target: &CommitId, tip: &CommitId) -> Result<Confl
     if ours == theirs || raw.graph_descendant_of(theirs, ours)? || raw.graph_descendant_of(ours, theirs)? {
         return Ok(Conflicts::default());
     }
-    if merge_base(repo, target, tip)?.is_none() {
-        return Err(GitError::UnrelatedHistories { target: target.clone(), tip: tip.clone() });
+    let bases = match raw.merge_bases(ours, theirs) {
+        Ok(bases) => bases,
+        Err(error) if error.code() == git2::ErrorCode::NotFound => {
+            return Err(GitError::UnrelatedHistories { target: target.clone(), tip: tip.clone() });
+        }
+        Err(error) => return Err(error.into()),
+    };
+    // Of several bases Git makes one first.
+    if let [base] = &*bases
+        && is_plain(repo, *base, ours, theirs)
+    {
+        return Ok(Conflicts::default());
     }
 
     let scratch = scratch_objects()?;
@@ -147,6 +159,14 @@ pub fn conflicts(repo: &Repo, target: &CommitId, tip: &CommitId) -> Result<Confl
         Some(1) => Ok(Conflicts { any: true, paths: conflicted_paths(&output.stdout) }),
         _ => Err(Program::failure(&command, &output)),
     }
+}
+
+/// Whether merging commits whose only merge base is `base` is known to meet no conflict. Where
+/// something cannot be read, Git is to say so.
+pub(in crate::git) fn is_plain(repo: &Repo, base: git2::Oid, ours: git2::Oid, theirs: git2::Oid) -> bool {
+    let tree = |commit| Ok::<_, GitError>(repo.raw().find_commit(commit)?.tree_id());
+    let plain = || plain::is_plain(&repo.raw().odb()?, tree(base)?, tree(ours)?, tree(theirs)?);
+    plain().unwrap_or(false)
 }
 
 /// A folder for objects that are thrown away.

@@ -25,6 +25,7 @@ pub mod merge;
 pub mod moving;
 pub mod only;
 mod packed;
+mod plain;
 pub mod program;
 pub mod rebase;
 mod reflog;

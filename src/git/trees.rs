@@ -99,7 +99,7 @@ impl Walk<'_> {
                 (None, None) => return Ok(()),
                 (Some(_), None) => Ordering::Less,
                 (None, Some(_)) => Ordering::Greater,
-                (Some(old), Some(new)) => old.key().cmp(new.key()),
+                (Some(old), Some(new)) => old.order(new),
             };
             match order {
                 Ordering::Less => self.entry(old.next(), None)?,

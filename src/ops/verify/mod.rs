@@ -407,7 +407,8 @@ fn check_forms(commits: &[&StoredCommit], subject: &mut Subject) {
     }
 }
 
-/// Merges those that do not contain the base into it, all at once.
+/// Merges those that do not contain the base into it; those about which Git has to be asked all
+/// at once.
 fn check_merges(
     context: &Context<'_>,
     base: &CommitId,
@@ -420,7 +421,11 @@ fn check_merges(
         let Some(tip) = tip.clone() else { continue };
         let (_, edge) = history.from_tip(&tip);
         // With the base itself among what lies below, merging is a fast-forward.
-        if !edge.is_empty() && !edge.contains(&base) {
+        if edge.is_empty() || edge.contains(&base) {
+            continue;
+        }
+        let left = edge.iter().all(|commit| *commit == edge[0]).then_some(edge[0]);
+        if !left.is_some_and(|left| context.repo.merges_plainly(base, &tip, left)) {
             waiting.push((tip, subject));
         }
     }
