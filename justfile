@@ -39,5 +39,5 @@ regen:
 # Races, crashes, faults and power cuts, for as long as it takes (docs/reliability.md)
 torture:
     HEDDLE_FAULTS=all HEDDLE_KILLS=all HEDDLE_ZOMBIES=all HEDDLE_DAMAGE_CASES=10000 HEDDLE_POWER_DRAWS=6 \
-        HEDDLE_HISTORIES=200 cargo test --locked --test races --test crashes --test crashes_around --test zombies \
-        --test faults --test disks --test damage --test power_loss --test histories -- --nocapture
+        HEDDLE_HISTORIES=200 HEDDLE_WATCHED=60 cargo test --locked --test races --test crashes --test crashes_around --test zombies \
+        --test faults --test disks --test damage --test power_loss --test histories --test watched -- --nocapture

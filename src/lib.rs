@@ -29,3 +29,4 @@ pub mod session;
 pub mod settings;
 pub mod store;
 pub mod thread;
+pub mod watch;

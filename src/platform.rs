@@ -5,6 +5,11 @@
 //! fallbacks are conservative: without a boot id and process start times nothing is ever
 //! *known* to be dead by process evidence, and leases decide.
 
+#[cfg(target_os = "linux")]
+pub mod changes;
+#[cfg(not(target_os = "linux"))]
+#[path = "platform/no_changes.rs"]
+pub mod changes;
 pub mod job;
 
 use std::fs::File;

@@ -64,6 +64,8 @@ pub struct Settings {
     pub worktree_setup: Vec<String>,
     /// `heddle.hooks`: whether hooks refuse; they do, and pass what they cannot judge.
     pub hooks: Enforcement,
+    /// `heddle.watch`: whether `run` watches the worktree and captures ask who watches it; true.
+    pub watch: bool,
     /// `heddle.pushUnready`: whether a push of what is not ready is refused; it warns.
     pub push_unready: Unready,
 }
@@ -98,6 +100,7 @@ impl Settings {
             worktree_link: all(config, "heddle.worktreeLink")?,
             worktree_setup: all(config, "heddle.worktreeSetup")?,
             hooks: enforcement(config)?,
+            watch: config.bool("heddle.watch")?.unwrap_or(true),
             push_unready: unready(config)?,
         })
     }

@@ -3,27 +3,14 @@
 
 #[expect(dead_code, reason = "the sandbox serves other tests too")]
 mod support;
+mod support_dice;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 
 use serde_json::Value;
 use support::{Answer, Sandbox, put, text};
-
-/// Numbers that look random and are the same every time.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.0 >> 33).expect("31 bits") % sides
-    }
-
-    fn pick<'a>(&mut self, of: &[&'a str]) -> &'a str {
-        of[self.roll(of.len())]
-    }
-}
+use support_dice::{Dice, place, remove};
 
 const FILES: [&str; 14] = [
     "a",
@@ -63,24 +50,6 @@ const PATHS: [&str; 18] = [
 ];
 const RULES: [&str; 5] =
     ["", "*.tmp\n", "*.txt text\n*.loud filter=shout\n", "* text=auto eol=crlf\n", "c/\n"];
-
-fn remove(path: &Path) {
-    let _ = fs::remove_file(path).or_else(|_| fs::remove_dir_all(path));
-}
-
-/// Makes `path` a file, whatever is in the way.
-fn place(root: &Path, path: &str, make: impl Fn(&Path)) {
-    let mut at = root.to_owned();
-    for component in Path::new(path).parent().expect("folder").components() {
-        at.push(component);
-        if !fs::symlink_metadata(&at).is_ok_and(|meta| meta.is_dir()) {
-            remove(&at);
-            fs::create_dir(&at).expect("folder");
-        }
-    }
-    remove(&root.join(path));
-    make(&root.join(path));
-}
 
 /// Does something to the worktree.
 fn disturb(sandbox: &Sandbox, dice: &mut Dice) {

@@ -139,6 +139,14 @@ impl Config {
         }
     }
 
+    /// Everything that is set, in Git's order.
+    ///
+    /// # Errors
+    /// As [`Self::get_all`].
+    pub fn all(&self) -> Result<&[(String, Value)], GitError> {
+        self.entries()
+    }
+
     /// Everything; as Git lists it, if a condition that libgit2 does not know is in use.
     fn entries(&self) -> Result<&[(String, Value)], GitError> {
         let listed = match self.listed.get() {

@@ -11,12 +11,16 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+use super::trees::SUBMODULE;
+
 /// How an entry begins: times, device, inode, mode, owner, size. The id and the flags follow.
 const STAT: usize = 40;
 const FLAGS: usize = 2;
 /// The flag of an entry that has a second word of flags.
 const EXTENDED: u16 = 0x4000;
 const STAGE: u16 = 0x3000;
+const ASSUME_VALID: u16 = 0x8000;
+const SKIP_WORKTREE: u16 = 0x4000;
 const INTENT_TO_ADD: u16 = 0x2000;
 const NAME_LENGTH: u16 = 0x0fff;
 
@@ -42,6 +46,11 @@ impl Entry {
     /// Whether both name the same content.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         (self.mode, self.id) == (other.mode, other.id)
+    }
+
+    /// Whether Git is told not to look at the file.
+    pub(super) fn is_overlooked(&self) -> bool {
+        self.flags & ASSUME_VALID != 0 || self.more_flags & SKIP_WORKTREE != 0
     }
 
     /// Whether it is what a commit could hold: merged, and added for real.
@@ -235,6 +244,22 @@ pub(super) fn is_understood(path: &Path, id_size: usize) -> bool {
     let look = || -> io::Result<bool> {
         let Some(mut entries) = Entries::new(File::open(path)?, id_size)? else { return Ok(false) };
         while entries.step()?.is_some() {}
+        Ok(true)
+    };
+    look().unwrap_or(false)
+}
+
+/// Whether what is staged on the index at `path`, whose ids have `id_size` bytes, hangs on nothing
+/// but the files: no entry is to be overlooked, none is a repository of its own, whose commits are
+/// not in the worktree.
+pub(super) fn hangs_on_files(path: &Path, id_size: usize) -> bool {
+    let look = || -> io::Result<bool> {
+        let Some(mut entries) = Entries::new(File::open(path)?, id_size)? else { return Ok(false) };
+        while let Some(entry) = entries.step()? {
+            if entry.is_overlooked() || entry.mode == SUBMODULE {
+                return Ok(false);
+            }
+        }
         Ok(true)
     };
     look().unwrap_or(false)

@@ -7,6 +7,7 @@
 
 pub mod audit;
 mod backend;
+pub mod changed;
 pub mod commit;
 pub mod config;
 pub mod diff;
@@ -33,6 +34,7 @@ pub mod refs;
 mod reftable;
 pub mod remote;
 pub mod repo;
+pub mod rules;
 pub mod stage;
 pub mod target;
 pub mod trailers;

@@ -17,6 +17,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path};
+use std::time::SystemTime;
 
 use super::diff::entries;
 use super::index_file::{Entries, Entry, index_of};
@@ -27,12 +28,12 @@ use super::{GitError, Repo};
 use crate::names::CommitId;
 
 /// How many entries such an index has at most; more are looked through faster in a whole one.
-const MOST: usize = 10_000;
+pub(super) const MOST: usize = 10_000;
 
 const TREE: u32 = 0o040_000;
 
 /// The files that `git add` reads rules from, in the index if they are not in the worktree.
-const RULES: [&[u8]; 3] = [b".gitattributes", b".gitignore", b".gitmodules"];
+pub(super) const RULES: [&[u8]; 3] = [b".gitattributes", b".gitignore", b".gitmodules"];
 
 /// What to stage.
 #[derive(Debug, Clone, Copy)]
@@ -46,7 +47,7 @@ pub struct Paths<'a> {
 }
 
 /// What the tip has at the paths that are staged.
-pub struct Only(BTreeMap<Vec<u8>, Entry>);
+pub struct Only(pub(super) BTreeMap<Vec<u8>, Entry>);
 
 impl<'a> Staging<'a> {
     /// Makes a private index, at `tip`, of nothing but `paths`; `None` where that is not
@@ -80,17 +81,26 @@ impl<'a> Staging<'a> {
             Err(error) if error.kind() == io::ErrorKind::Unsupported => return Ok(None),
             Err(error) => return Err(io_error("read", &source)(error)),
         };
-        let index = staging.index();
+        staging.write_index(&only, modified)?;
+        staging.only = Some(Only(only));
+        Ok(Some(staging))
+    }
+
+    /// Makes the private index of `entries`, as of the time `modified`.
+    pub(super) fn write_index(
+        &self,
+        entries: &BTreeMap<Vec<u8>, Entry>,
+        modified: Option<SystemTime>,
+    ) -> Result<(), GitError> {
+        let index = self.index();
         let write = || {
-            fs::write(&index, index_of(&only, repo.id_size()))?;
+            fs::write(&index, index_of(entries, self.repo.id_size()))?;
             match modified {
                 Some(modified) => File::options().write(true).open(&index)?.set_modified(modified),
                 None => Ok(()),
             }
         };
-        write().map_err(io_error("write", &index))?;
-        staging.only = Some(Only(only));
-        Ok(Some(staging))
+        write().map_err(io_error("write", &index))
     }
 }
 
@@ -217,11 +227,11 @@ impl Found<'_> {
 
 /// Takes over into `only` what the index at `source` knows of files of the same content, as
 /// `git read-tree -m` would; when that index was written, by which Git tells what it has to compare.
-fn recall(
+pub(super) fn recall(
     only: &mut BTreeMap<Vec<u8>, Entry>,
     source: &Path,
     id_size: usize,
-) -> io::Result<Option<std::time::SystemTime>> {
+) -> io::Result<Option<SystemTime>> {
     let strange = || io::Error::from(io::ErrorKind::Unsupported);
     if !shared_halves(source).is_empty() {
         return Err(strange());

@@ -60,8 +60,8 @@ pub struct Staging<'a> {
     pub(super) worktree: PathBuf,
     pub(super) scratch: tempfile::TempDir,
     _alive: File,
-    tip: CommitId,
-    limits: Limits,
+    pub(super) tip: CommitId,
+    pub(super) limits: Limits,
     /// The worktree's own index as it was when the private one was made; `None` if that was
     /// not made from it.
     pub(super) copied: Option<Stamp>,
@@ -241,7 +241,7 @@ impl<'a> Staging<'a> {
     /// As [`Self::git`], for a command that writes the private index. It is spared the hash of
     /// that, an eighth of its time, where the index does not become the worktree's own. A split
     /// one would lose what its other half holds, which Git finds by its hash.
-    fn git_on_index<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
+    pub(super) fn git_on_index<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         let spared = ["-c", "core.splitIndex=false", "-c", "index.skipHash=true"];
         let spared = if self.copied.is_none() { &spared[..] } else { &[] };
         let args: Vec<OsString> = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
@@ -349,9 +349,7 @@ impl<'a> Staging<'a> {
             output.stderr = said_first;
         }
         self.limits = *limits;
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        let mut warnings: Vec<String> =
-            said.lines().filter_map(|line| line.strip_prefix("warning: ")).map(str::to_owned).collect();
+        let mut warnings = warnings_in(&output.stderr);
         if !left.outside.is_empty() {
             let paths = left.outside.join(", ");
             warnings.push(format!("not captured, since the sparse checkout leaves it out: {paths}"));
@@ -521,6 +519,12 @@ impl<'a> Staging<'a> {
             let _ = fs::rename(self.index(), folder.join(format!("{CACHE}{commit}")));
         }
     }
+}
+
+/// What Git warned of on standard error.
+pub(super) fn warnings_in(said: &[u8]) -> Vec<String> {
+    let said = String::from_utf8_lossy(said);
+    said.lines().filter_map(|line| line.strip_prefix("warning: ")).map(str::to_owned).collect()
 }
 
 /// Copies an index with its time, by which Git tells what it has to compare by content.

@@ -105,6 +105,13 @@ impl Repo {
         found
     }
 
+    /// The Git directories of all worktrees, the main one's first.
+    #[must_use]
+    pub fn git_dirs(&self) -> Vec<PathBuf> {
+        let linked = self.linked_worktrees().into_iter().map(|linked| linked.git_dir);
+        std::iter::once(self.common_dir().to_owned()).chain(linked).collect()
+    }
+
     /// The linked worktree with this id.
     #[must_use]
     pub fn linked_worktree(&self, id: &str) -> Option<Linked> {

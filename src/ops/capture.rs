@@ -12,8 +12,10 @@ use std::path::{Path, PathBuf};
 use super::acting::{Acting, Claim, begin, current, repair};
 use super::impact::{Impact, impact};
 use super::merging::{self, Merging};
+use super::watched::Watched;
 use crate::context::Context;
 use crate::error::Error;
+use crate::git::changed::How;
 use crate::git::diff::{Change, changed};
 use crate::git::moving::Checkout;
 use crate::git::only::Paths;
@@ -43,6 +45,8 @@ pub struct Request {
     pub pathspec: Vec<OsString>,
     /// The folder that `pathspec` is relative to.
     pub cwd: PathBuf,
+    /// Look at everything, whatever a watcher saw.
+    pub everything: bool,
 }
 
 /// What was captured.
@@ -66,6 +70,8 @@ pub struct Captured {
     pub impact: Impact,
     /// What the caller should know.
     pub warnings: Vec<String>,
+    /// How it was done, for whoever wants to know.
+    pub notes: Vec<String>,
 }
 
 /// Captures the worktree of `context.repo` on the session's thread.
@@ -234,20 +240,16 @@ fn make(
 ) -> Result<Captured, Error> {
     let repo = context.repo;
     let id = &acting.session.session_id;
-    let mut staging = match &ground.merging {
-        Some(_) => Staging::begin_merged(repo, &ground.parent.commit)?,
-        None => begin_staging(repo, ground, request)?,
-    };
-    // What is new to a merge is not new to the repository.
-    let max_new_file_size = if ground.merging.is_some() { 0 } else { context.settings.max_new_file_size };
-    let limits = Limits { max_new_file_size };
-    let mut warnings = staging.stage(&request.pathspec, &request.cwd, &limits)?;
+    let watched = consult(context, acting, request, ground)?;
+    let Ready { mut staging, mut warnings, notes, moved } = stage(context, request, ground, &watched)?;
     let mut tree = staging.write_tree()?;
+    let mut settles = !request.dry_run && staging.hangs_on_files();
     let base_tree = repo.resolve(ground.tip.as_str())?.tree;
     let adopted = ground.parent.commit != ground.tip;
     let unchanged = tree == ground.parent.tree && !request.allow_empty && ground.merging.is_none();
     if !unchanged && !request.dry_run && !request.no_verify && staging.run_pre_commit()? {
-        tree = staging.write_tree()?;
+        let before = std::mem::replace(&mut tree, staging.write_tree()?);
+        settles &= tree == before;
     }
     let mut result = Captured {
         session: acting.session.clone(),
@@ -258,6 +260,7 @@ fn make(
         changes: Vec::new(),
         impact: Impact::default(),
         warnings: Vec::new(),
+        notes,
         tree,
     };
     let commits = (!unchanged || adopted) && !request.dry_run;
@@ -292,9 +295,10 @@ fn make(
         result.session = acting.lock(context)?.renew(|_| {})?;
     }
     if ground.follows && !request.dry_run {
-        let paths: Vec<Vec<u8>> = result.changes.iter().map(|change| change.path.clone()).collect();
-        let paths = (!request.pathspec.is_empty()).then_some(paths.as_slice());
-        warnings.extend(staging.follow(&ground.head, &result.commit, paths));
+        let paths = result.changes.iter().map(|change| change.path.clone());
+        let paths: Vec<Vec<u8>> = paths.chain(moved.iter().flatten().cloned()).collect();
+        let only = !request.pathspec.is_empty() || moved.is_some();
+        warnings.extend(staging.follow(&ground.head, &result.commit, only.then_some(paths.as_slice())));
     }
     if ground.merging.is_some()
         && result.captured
@@ -305,11 +309,76 @@ fn make(
     if result.captured || ground.follows {
         staging.keep_index(&result.commit);
     }
+    if settles {
+        watched.settle(repo, &acting.session.session_id, &result.commit);
+    }
     if adopted {
         warnings.push("commits made by hand on this worktree's HEAD were adopted".to_owned());
     }
     result.warnings = warnings;
     Ok(result)
+}
+
+/// What a watcher knows, where everything is to be captured.
+fn consult(
+    context: &Context<'_>,
+    acting: &Acting,
+    request: &Request,
+    ground: &Ground,
+) -> Result<Watched, Error> {
+    if !context.settings.watch || !request.pathspec.is_empty() || ground.merging.is_some() {
+        return Ok(Watched::not_asked());
+    }
+    let mut watched = Watched::consult(context, &acting.session, &ground.parent.commit)?;
+    if let Some(changed @ Ok(_)) = watched.changed.as_mut().filter(|_| request.everything) {
+        *changed = Err("everything is looked at before it is declared ready".to_owned());
+    }
+    Ok(watched)
+}
+
+/// What is staged.
+struct Ready<'a> {
+    staging: Staging<'a>,
+    warnings: Vec<String>,
+    notes: Vec<String>,
+    /// Where only some paths were looked at: these.
+    moved: Option<Vec<Vec<u8>>>,
+}
+
+/// Stages what changed, as far as that is known, what the request names, or everything.
+fn stage<'a>(
+    context: &Context<'a>,
+    request: &Request,
+    ground: &Ground,
+    watched: &Watched,
+) -> Result<Ready<'a>, Error> {
+    let repo = context.repo;
+    // What is new to a merge is not new to the repository.
+    let max_new_file_size = if ground.merging.is_some() { 0 } else { context.settings.max_new_file_size };
+    let limits = Limits { max_new_file_size };
+    let mut notes = Vec::new();
+    let why = match &watched.changed {
+        None => None,
+        Some(Err(why)) => Some(why.clone()),
+        Some(Ok(changed)) => {
+            let how = How { changed, follows: ground.follows, hooks: !request.no_verify, limits };
+            match Staging::of_changed(repo, &ground.parent.commit, &how)? {
+                Ok((staging, warnings)) => {
+                    notes.push(format!("looked at {} paths that changed", changed.len()));
+                    let moved = Some(changed.iter().map(|changed| changed.path.clone()).collect());
+                    return Ok(Ready { staging, warnings, notes, moved });
+                }
+                Err(why) => Some(why),
+            }
+        }
+    };
+    notes.extend(why.map(|why| format!("looked at everything: {why}")));
+    let mut staging = match &ground.merging {
+        Some(_) => Staging::begin_merged(repo, &ground.parent.commit)?,
+        None => begin_staging(repo, ground, request)?,
+    };
+    let warnings = staging.stage(&request.pathspec, &request.cwd, &limits)?;
+    Ok(Ready { staging, warnings, notes, moved: None })
 }
 
 /// The private index: of what the request names, if that is enough, else of everything.

@@ -27,6 +27,7 @@ use crate::store::{Layout, StoreError, atomic_file};
 use crate::thread::locked::check_current;
 use crate::thread::rebuild::rebuild;
 use crate::thread::{LockedThread, ThreadRecord, Tie};
+use crate::watch;
 
 /// Something that is not as it should be.
 #[derive(Debug, Clone)]
@@ -69,6 +70,7 @@ pub fn doctor(context: &Context<'_>, fix: bool) -> Result<Vec<Finding>, Error> {
     locks_of_many(context, fix, &mut findings);
     lost_worktrees(context, fix, &mut findings);
     unfinished_moves(context, fix, &mut findings);
+    dead_watchers(context, fix, &mut findings);
     Ok(findings)
 }
 
@@ -333,9 +335,7 @@ fn locks_of_many(context: &Context<'_>, fix: bool, findings: &mut Vec<Finding>) 
 /// hooks keep their HEAD where it is until that is looked at. Those that heddle made are
 /// removed or handed on by the thread's next owner.
 fn lost_worktrees(context: &Context<'_>, fix: bool, findings: &mut Vec<Finding>) {
-    let main = context.repo.common_dir().to_owned();
-    let linked = context.repo.linked_worktrees().into_iter().map(|linked| linked.git_dir);
-    for git_dir in std::iter::once(main).chain(linked) {
+    for git_dir in context.repo.git_dirs() {
         let (binding, lost) = match Binding::read(&git_dir).map(|_| Tie::of(context, &git_dir)) {
             // Without it the next capture binds the worktree anew, if it stands where it has to.
             Err(error @ (StoreError::Damaged { .. } | StoreError::Newer { .. })) => {
@@ -367,6 +367,20 @@ fn unfinished_moves(context: &Context<'_>, fix: bool, findings: &mut Vec<Finding
             message: "a landing or a refresh moves this checkout, or its process died in it".to_owned(),
             fix: Some("finish or undo it, as the next landing would"),
             fixed,
+        });
+    }
+}
+
+/// What watchers left that were killed.
+fn dead_watchers(context: &Context<'_>, fix: bool, findings: &mut Vec<Finding>) {
+    for path in context.repo.git_dirs().iter().flat_map(|git_dir| watch::stale(git_dir)) {
+        findings.push(Finding {
+            kind: "leftover_file",
+            thread: None,
+            message: "the socket of a process that watched this worktree and is gone".to_owned(),
+            fix: Some("remove it"),
+            fixed: fix && fs::remove_dir_all(&path).is_ok(),
+            path,
         });
     }
 }

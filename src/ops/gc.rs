@@ -64,6 +64,9 @@ pub fn gc(context: &Context<'_>, dry_run: bool) -> Result<Report, Error> {
     dropped_threads(context, dry_run, &mut report)?;
     sessions(context, dry_run, &mut report)?;
     old_events(context, dry_run, &mut report);
+    if !dry_run {
+        context.repo.git_dirs().iter().for_each(|git_dir| crate::watch::remove_stale(git_dir));
+    }
     Ok(report)
 }
 

@@ -28,4 +28,5 @@ pub mod run;
 pub mod standing;
 pub mod threads;
 pub mod verify;
+pub mod watched;
 pub mod worktrees;

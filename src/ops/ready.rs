@@ -98,6 +98,7 @@ fn capture_dirty(
         message: request.message.clone(),
         no_verify: request.no_verify,
         cwd: request.cwd.clone(),
+        everything: true,
         ..capture::Request::default()
     };
     let place = worktrees::path_of(context, &acting.session);

@@ -31,6 +31,7 @@ use crate::session::Session;
 use crate::session::session::{End, Holder, Process, State};
 use crate::settings::Settings;
 use crate::store::StoreError;
+use crate::watch::Watcher;
 
 /// The longest time between two looks, and between two heartbeats of a long lease.
 const LOOK: Duration = Duration::from_secs(60);
@@ -84,7 +85,11 @@ pub fn run(context: &Context<'_>, plan: &Plan, tell: &dyn Fn(&str)) -> Result<En
             return Err(error);
         }
     };
-    let how = match attend(context, &session, job) {
+    let watcher = watch(context, &session, &workplace);
+    let attended = attend(context, &session, job);
+    // What the command left is looked for everywhere.
+    drop(watcher);
+    let how = match attended {
         Attended::Ended(how) => how,
         Attended::Lost(message) => return Ok(Ended::Lost { message }),
     };
@@ -95,6 +100,20 @@ pub fn run(context: &Context<'_>, plan: &Plan, tell: &dyn Fn(&str)) -> Result<En
 fn workplace(context: &Context<'_>, session: &Session) -> PathBuf {
     let own = session.worktree.as_ref().and_then(|_| worktrees::path_of(context, session));
     own.unwrap_or_else(|| std::env::current_dir().unwrap_or_default())
+}
+
+/// Has the worktree of the workplace watched, unless that is not wanted. Signals are blocked
+/// already, so that the thread gets none of the command's.
+fn watch(context: &Context<'_>, session: &Session, workplace: &Path) -> Option<Watcher> {
+    if !context.settings.watch {
+        return None;
+    }
+    let (worktree, git_dir) = match &session.worktree {
+        Some(id) => (workplace.to_owned(), context.repo.common_dir().join("worktrees").join(id)),
+        None => (context.repo.worktree()?.to_owned(), context.repo.git_dir().to_owned()),
+    };
+    let id = context.operation_id().ok()?;
+    Watcher::start(&worktree, &git_dir, &session.session_id, id).ok()
 }
 
 /// Starts the command: recorded first, and only then let through its gate.

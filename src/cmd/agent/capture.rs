@@ -69,10 +69,12 @@ pub fn run(args: &Args, ground: &mut Ground<'_>) -> Result<(), Error> {
         dry_run: args.dry_run,
         pathspec: args.pathspec.clone(),
         cwd: std::env::current_dir().unwrap_or_default(),
+        everything: false,
     };
     let captured = capture::capture(ground.context, &claim(&args.actor)?, &request)?;
     for warning in &captured.warnings {
         ground.narrator.warning(warning);
     }
+    captured.notes.iter().for_each(|note| ground.narrator.note(note));
     ground.print(&present::capture(&captured, args.confidence), |document, _| text::capture(document))
 }

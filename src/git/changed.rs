@@ -1,0 +1,371 @@
+//! Staging what changed, where it is known what that is.
+//!
+//! As with paths that the user names (`only`), git works on a private index of these paths
+//! alone, and what changed in it is put into the tip's trees. Unlike those, nobody asked for any
+//! single one of them: what is ignored, or gone again, is passed over as `git add -A` passes over
+//! it. What is gone is left out of the index; what is new and ignored `git check-ignore` tells;
+//! files are hashed by `git update-index`, which, told of a thousand, looks at a thousand, where
+//! `git add` holds each file of their folders against each of a thousand paths; folders that
+//! are new or were moved are given to `git add -A`.
+//!
+//! It is `None`, with the reason, wherever a look at everything could come to something else.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::process::Command;
+
+use super::diff::entries;
+use super::index_file::{Entry, hangs_on_files};
+use super::only::{MOST, Only, RULES, recall};
+use super::program::Program;
+use super::stage::{Limits, Staging, io_error, warnings_in};
+use super::trees::{SUBMODULE, differences, mode_of};
+use super::write_tree::may_write;
+use super::{GitError, Repo};
+use crate::names::CommitId;
+use crate::platform::changes::Changed;
+
+/// What is staged, or why everything has to be looked at.
+pub type Staged<'a> = Result<(Staging<'a>, Vec<String>), String>;
+
+/// How to stage.
+#[derive(Debug, Clone, Copy)]
+pub struct How<'a> {
+    /// The paths, in any order.
+    pub changed: &'a [Changed],
+    /// Whether the worktree's own index is to follow.
+    pub follows: bool,
+    /// Whether the user's hooks are to see the index.
+    pub hooks: bool,
+    /// What is refused.
+    pub limits: Limits,
+}
+
+impl<'a> Staging<'a> {
+    /// Stages in the worktree, which is otherwise as in `tip`, what may have changed.
+    ///
+    /// # Errors
+    /// As [`Self::begin`].
+    pub fn of_changed(repo: &'a Repo, tip: &CommitId, how: &How<'_>) -> Result<Staged<'a>, GitError> {
+        let config = repo.config()?;
+        for key in ["core.sparseCheckout", "core.splitIndex", "core.ignoreCase"] {
+            if config.bool(key)?.unwrap_or(false) {
+                return Ok(Err(format!("{key} is set")));
+            }
+        }
+        if !config.bool("core.symlinks")?.unwrap_or(true) || !may_write(repo)? {
+            return Ok(Err("only Git writes objects as it is configured here".to_owned()));
+        }
+        let mut staging = Self::make(repo, tip)?;
+        if how.hooks && (staging.has_hook("pre-commit")? || staging.has_hook("commit-msg")?) {
+            return Ok(Err("a hook has to see everything".to_owned()));
+        }
+        staging.limits = how.limits;
+        match staging.stage_changed(how)? {
+            Ok(warnings) => Ok(Ok((staging, warnings))),
+            Err(reason) => Ok(Err(reason)),
+        }
+    }
+
+    fn stage_changed(&mut self, how: &How<'_>) -> Result<Result<Vec<String>, String>, GitError> {
+        let paths = without_covered(how.changed);
+        let rules = |path: &&[u8]| RULES.contains(&path.rsplit(|byte| *byte == b'/').next().unwrap_or(path));
+        if let Some(rules) = paths.keys().copied().find(rules) {
+            return Ok(Err(format!("'{}' changed", String::from_utf8_lossy(rules))));
+        }
+        let mut seen = Seen { worktree: self.worktree.clone(), folders: BTreeSet::new() };
+        let mut there = BTreeMap::new();
+        for path in paths.keys() {
+            match seen.look(path) {
+                Ok(found) => drop(there.insert(*path, found)),
+                Err(reason) => return Ok(Err(reason)),
+            }
+        }
+        let odb = self.repo.raw().odb()?;
+        let tree = self.repo.raw().find_commit(self.repo.oid(self.tip.as_str())?)?.tree_id();
+        let mut tip = Tip { odb: &odb, entries: BTreeMap::new() };
+        if !tip.take(tree, b"", &there.keys().copied().collect::<Vec<_>>())? {
+            return Ok(Err("there are too many files, or repositories, where something changed".to_owned()));
+        }
+        let mut only = tip.entries;
+        let (source, _) = self.source(how.follows);
+        let modified = match recall(&mut only, &source, self.repo.id_size()) {
+            Ok(modified) => modified,
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                return Ok(Err("only Git understands the index".to_owned()));
+            }
+            Err(error) => return Err(io_error("read", &source)(error)),
+        };
+        if only.values().any(Entry::is_overlooked) {
+            return Ok(Err("the index tells Git to overlook changes".to_owned()));
+        }
+        let ignored = self.ignored(&there, &only)?;
+        let plan = match Plan::make(&there, &ignored, &only, &mut seen) {
+            Ok(plan) => plan,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        self.write_index(&plan.index, modified)?;
+        let mut warnings = Vec::new();
+        for (mut command, input) in [
+            (self.git_for_changed(["update-index", "--add", "-z", "--stdin"]), plan.files),
+            (
+                self.git_for_changed(["add", "-A", "--pathspec-from-file=-", "--pathspec-file-nul"]),
+                plan.folders,
+            ),
+        ] {
+            if input.is_empty() {
+                continue;
+            }
+            let output = Program::output(&mut command, Some(&input))?;
+            if !output.status.success() {
+                // Something changes just now, or Git refuses what it would refuse anyway.
+                return Ok(Err("Git could not stage what changed".to_owned()));
+            }
+            warnings.extend(warnings_in(&output.stderr));
+        }
+        self.only = Some(Only(only));
+        Ok(Ok(warnings))
+    }
+
+    /// A command on the index of what changed: nothing that speeds up looking at everything
+    /// has a place there.
+    fn git_for_changed<const N: usize>(&self, args: [&str; N]) -> Command {
+        let plain = ["-c", "core.fsmonitor=false", "-c", "core.untrackedCache=false"];
+        let quiet = ["-c", "advice.addEmbeddedRepo=false", "-c", "index.skipHash=true"];
+        let mut command = self.git(plain.into_iter().chain(quiet).chain(args));
+        command.env("GIT_LITERAL_PATHSPECS", "1");
+        command
+    }
+
+    /// Which of the paths are ignored: of the folders and those files that the tip has not.
+    fn ignored(
+        &self,
+        there: &BTreeMap<&[u8], Found>,
+        tip: &BTreeMap<Vec<u8>, Entry>,
+    ) -> Result<BTreeSet<Vec<u8>>, GitError> {
+        let mut input = Vec::new();
+        for (path, found) in there {
+            if *found == Found::Folder || (*found == Found::File && !tip.contains_key(*path)) {
+                // What begins like a pattern of Git's is none.
+                input.extend_from_slice(b"./");
+                input.extend_from_slice(path);
+                input.push(0);
+            }
+        }
+        if input.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let mut command = self.git(["check-ignore", "--no-index", "-z", "--stdin"]);
+        let output = Program::output(&mut command, Some(&input))?;
+        if !matches!(output.status.code(), Some(0 | 1)) {
+            return Err(Program::failure(&command, &output));
+        }
+        let paths = output.stdout.split(|byte| *byte == 0).filter_map(|path| path.strip_prefix(b"./"));
+        Ok(paths.map(<[u8]>::to_vec).collect())
+    }
+
+    /// Whether what was staged hangs on nothing but the files, so that only where a file changes
+    /// something else would be staged the next time.
+    #[must_use]
+    pub fn hangs_on_files(&self) -> bool {
+        !self.is_split() && hangs_on_files(&self.index(), self.repo.id_size())
+    }
+}
+
+/// The paths at which `commit` differs from `since`, of which `None` are too many.
+///
+/// # Errors
+/// [`GitError::Library`] if a tree is missing.
+pub fn between(repo: &Repo, since: &CommitId, commit: &CommitId) -> Result<Option<Vec<Changed>>, GitError> {
+    if since == commit {
+        return Ok(Some(Vec::new()));
+    }
+    let tree =
+        |commit: &CommitId| Ok::<_, GitError>(repo.raw().find_commit(repo.oid(commit.as_str())?)?.tree_id());
+    let found = differences(repo, tree(since)?, tree(commit)?)?;
+    let changed = found.into_iter().map(|found| Changed { path: found.path, whole: false });
+    Ok(Some(changed.collect::<Vec<_>>()).filter(|changed| changed.len() <= MOST))
+}
+
+/// The paths, without those below one that is looked at as a whole.
+fn without_covered(changed: &[Changed]) -> BTreeMap<&[u8], bool> {
+    let mut paths: BTreeMap<&[u8], bool> = BTreeMap::new();
+    for Changed { path, whole } in changed {
+        *paths.entry(path).or_default() |= whole;
+    }
+    let covered = |path: &[u8]| {
+        let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+        slashes.into_iter().any(|(at, _)| paths.get(&path[..at]).is_some_and(|whole| *whole))
+    };
+    let kept: Vec<(&[u8], bool)> =
+        paths.iter().filter(|(path, _)| !covered(path)).map(|(path, whole)| (*path, *whole)).collect();
+    kept.into_iter().collect()
+}
+
+/// What is at a path in the worktree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    /// A file or a link.
+    File,
+    Folder,
+    /// Nothing, or it is beyond a link or a file.
+    Nothing,
+}
+
+/// Looks at the worktree.
+struct Seen {
+    worktree: std::path::PathBuf,
+    /// Folders that were found to be there and no repositories of their own.
+    folders: BTreeSet<Vec<u8>>,
+}
+
+impl Seen {
+    /// What is at `path`, or why that cannot be staged here.
+    fn look(&mut self, path: &[u8]) -> Result<Found, String> {
+        let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+        for at in slashes {
+            let folder = &path[..at];
+            if !self.folders.contains(folder) {
+                if !self.meta(folder).is_some_and(|meta| meta.is_dir()) {
+                    return Ok(Found::Nothing);
+                }
+                self.enter(folder)?;
+            }
+        }
+        let Some(meta) = self.meta(path) else { return Ok(Found::Nothing) };
+        let shown = || String::from_utf8_lossy(path).into_owned();
+        if meta.is_dir() {
+            self.enter(path)?;
+            Ok(Found::Folder)
+        } else if !meta.is_file() && !meta.is_symlink() {
+            Err(format!("'{}' is neither file nor link", shown()))
+        } else if meta.nlink() > 1 {
+            // Its other names changed as well, and nobody told of that.
+            Err(format!("'{}' has other names", shown()))
+        } else {
+            Ok(Found::File)
+        }
+    }
+
+    fn enter(&mut self, folder: &[u8]) -> Result<(), String> {
+        if self.meta(&[folder, b"/.git"].concat()).is_some() {
+            return Err(format!("'{}' is a repository of its own", String::from_utf8_lossy(folder)));
+        }
+        self.folders.insert(folder.to_vec());
+        Ok(())
+    }
+
+    fn meta(&self, path: &[u8]) -> Option<fs::Metadata> {
+        fs::symlink_metadata(self.worktree.join(Path::new(OsStr::from_bytes(path)))).ok()
+    }
+}
+
+/// What a tree has at paths, below them and on the way to them.
+struct Tip<'a> {
+    odb: &'a git2::Odb<'a>,
+    entries: BTreeMap<Vec<u8>, Entry>,
+}
+
+impl Tip<'_> {
+    /// Takes what is in `tree`, whose name is `prefix`, at `paths`; one that is empty is all of
+    /// it. False if that is too much, or a submodule.
+    fn take(&mut self, tree: git2::Oid, prefix: &[u8], paths: &[&[u8]]) -> Result<bool, GitError> {
+        let mut wanted: BTreeMap<&[u8], Vec<&[u8]>> = BTreeMap::new();
+        for path in paths {
+            let (name, rest) = match path.iter().position(|byte| *byte == b'/') {
+                Some(slash) => (&path[..slash], &path[slash + 1..]),
+                None => (*path, &path[path.len()..]),
+            };
+            wanted.entry(name).or_default().push(rest);
+        }
+        let all = paths.iter().any(|path| path.is_empty());
+        let object = self.odb.read(tree)?;
+        for entry in entries(object.data(), tree.as_bytes().len()) {
+            let below = if all { Some(&[&[][..]][..]) } else { wanted.get(entry.name).map(Vec::as_slice) };
+            let name = [prefix, entry.name].concat();
+            match below {
+                Some(below) if entry.is_tree() => {
+                    if !self.take(entry.id, &[&name, &b"/"[..]].concat(), below)? {
+                        return Ok(false);
+                    }
+                }
+                None if entry.is_tree() || !RULES.contains(&entry.name) => {}
+                Some(_) | None => {
+                    let mode = mode_of(&entry);
+                    if mode == SUBMODULE || self.entries.len() >= MOST {
+                        return Ok(false);
+                    }
+                    self.entries.insert(name, Entry::unknown(mode, entry.id));
+                }
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// What git has to do.
+#[derive(Default)]
+struct Plan {
+    /// What it begins with: what the tip has and the worktree may have.
+    index: BTreeMap<Vec<u8>, Entry>,
+    /// What it is to hash, NUL after each.
+    files: Vec<u8>,
+    /// What it is to look at as a whole.
+    folders: Vec<u8>,
+}
+
+impl Plan {
+    fn make(
+        there: &BTreeMap<&[u8], Found>,
+        ignored: &BTreeSet<Vec<u8>>,
+        tip: &BTreeMap<Vec<u8>, Entry>,
+        seen: &mut Seen,
+    ) -> Result<Self, String> {
+        let mut plan = Self { index: tip.clone(), ..Self::default() };
+        let add = |list: &mut Vec<u8>, path: &[u8]| {
+            list.extend_from_slice(path);
+            list.push(0);
+        };
+        for (path, found) in there {
+            let (from, to) = ([path, &b"/"[..]].concat(), [path, &b"0"[..]].concat());
+            let below: Vec<Vec<u8>> = tip.range(from..to).map(|(name, _)| name.clone()).collect();
+            match found {
+                Found::Nothing | Found::File => {
+                    for name in &below {
+                        plan.index.remove(name);
+                    }
+                }
+                Found::Folder if !ignored.contains(*path) => add(&mut plan.folders, path),
+                // Files that are tracked stay so in a folder that is ignored.
+                Found::Folder => {
+                    for name in &below {
+                        match seen.look(name)? {
+                            Found::File => add(&mut plan.files, name),
+                            Found::Folder | Found::Nothing => {
+                                plan.index.remove(name);
+                            }
+                        }
+                    }
+                }
+            }
+            let is_new = !plan.index.contains_key(*path);
+            if *found != Found::File {
+                plan.index.remove(*path);
+            }
+            if *found == Found::File && !(is_new && ignored.contains(*path)) {
+                add(&mut plan.files, path);
+            }
+            if *found != Found::Nothing {
+                for (at, _) in path.iter().enumerate().filter(|(_, byte)| **byte == b'/') {
+                    plan.index.remove(&path[..at]);
+                }
+            }
+        }
+        Ok(plan)
+    }
+}
