@@ -123,6 +123,8 @@ fn what_exists_costs_nothing() {
         fill(&sandbox, filled);
         work(&sandbox)
     };
+    // A lookup opens each table, and where there is more there may be another one or two.
+    let slack = if support_processes::format::asked().reftable { 2 * SLACK } else { SLACK };
     let little = of(Filled::Nothing);
     let mut grown = String::new();
     for filled in [Filled::EndedSessions, Filled::LiveSessions, Filled::LooseThreads, Filled::PackedThreads] {
@@ -135,7 +137,7 @@ fn what_exists_costs_nothing() {
             let total = |calls: &BTreeMap<String, usize>| calls.values().sum::<usize>();
             let (more, than) = (total(calls), total(&little[name]));
             println!("{filled:?}: {name}: {more} calls, with nothing {than}");
-            if more > than + SLACK {
+            if more > than + slack {
                 let _ = writeln!(grown, "{filled:?}: {name}: {more} instead of {than}: {calls:?}");
             }
         }

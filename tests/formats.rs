@@ -52,6 +52,48 @@ fn replace_git(sandbox: &mut Sandbox, script: &str) {
     sandbox.first_on_path = Some(bin);
 }
 
+#[test]
+fn extensions_that_git_knows_are_worked_with_and_any_other_is_refused_by_name() {
+    for format in ALL {
+        for (extension, value) in [
+            ("worktreeConfig", "true"),
+            ("partialClone", "origin"),
+            ("preciousObjects", "true"),
+            ("relativeWorktrees", "true"),
+            ("refStorage", "future"),
+            ("objectFormat", "future"),
+            ("unheardOf", "true"),
+        ] {
+            let about = format!("{} {extension}={value}", format.name());
+            let sandbox = sandbox(format);
+            let set = |key: &str, value: &str| {
+                sandbox.git(&["config", "--file", ".git/config", key, value]);
+            };
+            set("core.repositoryFormatVersion", "1");
+            set(&format!("extensions.{extension}"), value);
+            let git = sandbox.try_git(&sandbox.root(), &["rev-parse", "HEAD"]);
+            let answer = sandbox.heddle(&["agent", "reserve", "--thread", "fix", "--worktree"]);
+            if git.code != 0 {
+                let known = extension == "relativeWorktrees";
+                assert!(answer.code == 128 || known && answer.code == 1, "{about}: {answer:?}");
+                let said = answer.stderr.to_lowercase();
+                let named = said.contains(&extension.to_lowercase()) || said.contains("'future'");
+                assert!(named, "{about}: {answer:?}");
+                assert!(known || !sandbox.root().join(".git/heddle").exists(), "{about}");
+                continue;
+            }
+            let reserved = answer.exits(0).json();
+            let (session, path) = (text(&reserved, "session_id"), text(&reserved, "path"));
+            put(path.as_ref(), "work", "work\n");
+            let capture = ["agent", "ready", "--session", &session, "-m", "work"];
+            sandbox.heddle_in(path.as_ref(), &capture).exits(0);
+            sandbox.heddle(&["agent", "release", "--session", &session]).exits(0);
+            sandbox.heddle(&["thread", "land", "fix"]).exits(0);
+            assert_eq!(sandbox.git(&["log", "--format=%s", "main"]), "work\nfirst", "{about}");
+        }
+    }
+}
+
 /// How many programs a command starts that succeeds, and those that these start.
 fn started(sandbox: &Sandbox, args: &[&str]) -> (Value, usize) {
     let trace = sandbox.home().join("trace");

@@ -177,14 +177,15 @@ impl Repo {
 
     /// The refs, where libgit2 cannot read them; an error for a format that nobody knows.
     fn ref_storage(&self) -> Result<Option<Reftable>, GitError> {
-        let Some(storage) = self.config()?.get("extensions.refStorage")? else { return Ok(None) };
-        match storage.text.as_str() {
+        // What the repository itself says: nothing else counts for Git, and where its git is too
+        // old for an extension, it does not even read that.
+        let own = self.inner.config()?.open_level(git2::ConfigLevel::Local);
+        let Some(storage) = own.and_then(|own| own.get_string("extensions.refstorage")).ok() else {
+            return Ok(None);
+        };
+        match storage.as_str() {
             "files" => Ok(None),
-            "reftable" => {
-                let hash = self.config()?.get("extensions.objectFormat")?;
-                let id_size = if hash.is_some_and(|hash| hash.text == "sha256") { 32 } else { 20 };
-                Ok(Some(Reftable::new(&self.git_dir, &self.common_dir, id_size)))
-            }
+            "reftable" => Ok(Some(Reftable::new(&self.git_dir, &self.common_dir, self.id_size()))),
             other => Err(GitError::Unusable {
                 path: self.git_dir.clone(),
                 reason: format!("its refs are in the format '{other}', which git-heddle does not know"),
