@@ -94,6 +94,30 @@ fn extensions_that_git_knows_are_worked_with_and_any_other_is_refused_by_name() 
     }
 }
 
+#[test]
+fn a_session_lives_on_when_git_moves_its_refs_to_the_other_format() {
+    for format in ALL {
+        let sandbox = sandbox(format);
+        let session = text(&sandbox.reserve("fix", &[]), "session_id");
+        put(&sandbox.root(), "work", "one\n");
+        sandbox.heddle(&["agent", "capture", "--session", &session, "-m", "one"]).exits(0);
+        let to = if format.reftable { "--ref-format=files" } else { "--ref-format=reftable" };
+        let moved = sandbox.try_git(&sandbox.root(), &["refs", "migrate", to]);
+        if moved.code != 0 {
+            println!("skipped: this Git does not move them: {}", moved.stderr);
+            return;
+        }
+        sandbox.heddle(&["agent", "heartbeat", "--session", &session]).exits(0);
+        put(&sandbox.root(), "work", "two\n");
+        sandbox.heddle(&["agent", "capture", "--session", &session, "-m", "two"]).exits(0);
+        sandbox.heddle(&["agent", "ready", "--session", &session]).exits(0);
+        sandbox.heddle(&["agent", "release", "--session", &session]).exits(0);
+        let log = sandbox.git(&["log", "--format=%s", "refs/heddle/threads/fix"]);
+        assert_eq!(log, "two\none\nfirst", "{}", format.name());
+        assert_eq!(sandbox.heddle(&["doctor"]).exits(0).stdout, "nothing to repair\n", "{}", format.name());
+    }
+}
+
 /// How many programs a command starts that succeeds, and those that these start.
 fn started(sandbox: &Sandbox, args: &[&str]) -> (Value, usize) {
     let trace = sandbox.home().join("trace");

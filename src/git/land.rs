@@ -73,7 +73,8 @@ impl Repo {
                 let tree = String::from_utf8_lossy(tree);
                 TreeId::parse(tree.trim()).map(Merged::Clean).map_err(|_| Program::failure(&command, &output))
             }
-            Some(1) => Ok(Merged::Conflicts(conflicted_paths(&output.stdout))),
+            // Of an error with the same status there is no tree.
+            Some(1) if !output.stdout.is_empty() => Ok(Merged::Conflicts(conflicted_paths(&output.stdout))),
             _ => Err(Program::failure(&command, &output)),
         }
     }

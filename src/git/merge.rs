@@ -156,7 +156,10 @@ pub fn conflicts(repo: &Repo, target: &CommitId, tip: &CommitId) -> Result<Confl
     let output = Program::output(&mut command, None)?;
     match output.status.code() {
         Some(0) => Ok(Conflicts::default()),
-        Some(1) => Ok(Conflicts { any: true, paths: conflicted_paths(&output.stdout) }),
+        // Git that cannot read the configuration does not know an id of the other hash, for one.
+        Some(1) if !output.stdout.is_empty() => {
+            Ok(Conflicts { any: true, paths: conflicted_paths(&output.stdout) })
+        }
         _ => Err(Program::failure(&command, &output)),
     }
 }
