@@ -152,6 +152,24 @@ fn the_reservation_loop_starts_hardly_any_process() {
     }
 }
 
+/// As Git before 2.45 ends in such a repository.
+#[test]
+fn a_git_that_is_too_old_for_the_repository_is_told_in_one_sentence() {
+    let script = r#"case "$*" in *update-ref*) ;; *) exec "$GIT" "$@" ;; esac
+printf 'fatal: unknown repository extension found:\n\trefstorage\n' >&2
+exit 128
+"#;
+    for format in ALL.into_iter().filter(|format| format.reftable) {
+        let mut sandbox = sandbox(format);
+        replace_git(&mut sandbox, script);
+        let refused = sandbox.heddle(&["agent", "reserve", "--thread", "t"]).exits(128);
+        let said = "too old for its extension 'refstorage': refs in tables need Git 2.45";
+        assert!(refused.stderr.contains(said), "{}: {refused:?}", format.name());
+        assert_eq!(sandbox.heddle(&["agent", "list"]).exits(0).json(), serde_json::json!([]));
+        assert_eq!(sandbox.git(&["for-each-ref", "refs/heddle"]), "", "{}", format.name());
+    }
+}
+
 /// A git that holds the lock on all refs for somebody else.
 fn hold(sandbox: &Sandbox) -> Child {
     let mut command = sandbox.program("git", &sandbox.root(), &["update-ref", "--stdin", "-z"]);

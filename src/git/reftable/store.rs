@@ -90,6 +90,13 @@ impl RefStore for Reftable {
                     return Ok(locked.collect());
                 }
                 Err(Refused::Failed(error)) => return Err(error),
+                Err(Refused::Said(error)) if let Some(extension) = unknown_extension(&error) => {
+                    let path = repo.common_dir().to_owned();
+                    let needs = "refs in tables need Git 2.45, relative worktrees 2.48";
+                    let reason =
+                        format!("the installed git is too old for its extension '{extension}': {needs}");
+                    return Err(GitError::Unusable { path, reason });
+                }
                 Err(Refused::Said(error)) if Instant::now() >= deadline && is_busy(&error) => {
                     return Err(GitError::RefLocked { name: first.to_owned(), lock });
                 }
@@ -137,6 +144,13 @@ impl RefStore for Reftable {
         let old = old.unwrap_or_else(|| "0".repeat(new.len()));
         Moved::parse(&format!("{old} {new}\t{message}"))
     }
+}
+
+/// The extension of the repository that the git program said it does not know.
+fn unknown_extension(error: &GitError) -> Option<String> {
+    let GitError::Program { stderr, .. } = error else { return None };
+    let (_, names) = stderr.split_once("unknown repository extension")?;
+    Some(names.lines().nth(1)?.trim().to_owned())
 }
 
 /// When a ref was moved last, by its log.
