@@ -19,14 +19,14 @@ use std::time::{Duration, Instant};
 use common::{HEDDLE, command, fill, git, repository, reserve, rounds, threads, timed};
 
 /// One row: what is measured, against what, and what was promised.
-struct Row {
-    work: &'static str,
+struct Row<'a> {
+    work: &'a str,
     against: &'static str,
     promised: f64,
     pairs: Vec<(Duration, Duration)>,
 }
 
-impl Row {
+impl Row<'_> {
     fn print(&mut self) {
         let median = |mut values: Vec<f64>| {
             values.sort_by(f64::total_cmp);
@@ -194,7 +194,11 @@ fn main() {
     }
     if std::env::args().any(|arg| arg == "paths") {
         paths(false);
-        return paths(true);
+        paths(true);
+        return watched();
+    }
+    if std::env::args().any(|arg| arg == "watched") {
+        return watched();
     }
     let small = repository(1);
     let path = small.path();
@@ -348,6 +352,7 @@ fn main() {
     for bound in [false, true] {
         paths(bound);
     }
+    watched();
     hooks();
     verify();
 }
@@ -389,6 +394,84 @@ fn paths(bound: bool) {
     if bound {
         fs::remove_dir_all(folder).expect("worktree");
     }
+}
+
+/// What a capture costs among 100,000 files that are watched.
+fn watched() {
+    let theirs = repository(100_000);
+    for bound in [false, true] {
+        let ours = repository(100_000);
+        let place = ours.path().with_extension("worktree");
+        let worktree = format!("--worktree={}", place.display());
+        let folder = if bound { place.clone() } else { ours.path().to_owned() };
+        let mut args = vec!["agent", "run", "--thread", "work", "--no-capture"];
+        args.extend(bound.then_some(worktree.as_str()));
+        args.extend(["--", "sleep", "100000"]);
+        let mut runner = command(ours.path(), HEDDLE, &args).spawn().expect("run");
+        let id = settled(ours.path(), &folder);
+        let write = |folder: &Path, round: usize, files: usize, step: usize| {
+            for number in 0..files {
+                let number = (50_000 + number * step) % 100_000;
+                let path = format!("d{:03}/f{number}", number / 100);
+                fs::write(folder.join(path), format!("change {round} {number}\n")).expect("write");
+            }
+        };
+        let works = [
+            (
+                "one change in a watched worktree, 100,000 files",
+                "the same, index and HEAD following",
+                0.05,
+                1,
+                1,
+            ),
+            ("1,000 changes in 100 folders", "the same, index and HEAD following", 0.4, 1_000, 10),
+            ("1,000 changes in 1,000 folders", "the same, index and HEAD following", 0.4, 1_000, 100),
+        ];
+        for (work, following, promised, files, step) in works {
+            let pairs = measure(
+                |round| {
+                    write(&folder, round, files, step);
+                    timed(&folder, HEDDLE, &["agent", "capture", "--session", &id, "-m", "x"])
+                },
+                |round| {
+                    write(theirs.path(), round, files, step);
+                    let staged = timed(theirs.path(), "git", &["add", "-A"]);
+                    staged + timed(theirs.path(), "git", &["commit", "-q", "-m", "x"])
+                },
+                pairs().min(15),
+            );
+            let work =
+                if bound { format!("`capture`, {work}; {following}") } else { format!("`capture`, {work}") };
+            Row { work: &work, against: "`git add -A && git commit -q`", promised, pairs }.print();
+        }
+        let pid = nix::unistd::Pid::from_raw(runner.id().cast_signed());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("runner");
+        let _ = runner.wait();
+        if bound {
+            let _ = fs::remove_dir_all(place);
+        }
+    }
+}
+
+/// The session of the runner, once a capture has looked at nothing but what changed.
+fn settled(repository: &Path, folder: &Path) -> String {
+    let said = |folder: &Path, args: &[&str]| {
+        let mut command = command(folder, HEDDLE, args);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).output().expect("heddle")
+    };
+    for _ in 0..1000 {
+        std::thread::sleep(Duration::from_millis(100));
+        let list = said(repository, &["agent", "list", "--alive-only", "--json"]).stdout;
+        let list: serde_json::Value = serde_json::from_slice(&list).unwrap_or_default();
+        let Some(id) = list[0]["session_id"].as_str().filter(|_| list[0]["holder"]["pid"].is_number()) else {
+            continue;
+        };
+        let output = said(folder, &["agent", "capture", "-v", "--session", id, "-m", "x"]);
+        if String::from_utf8_lossy(&output.stderr).contains("paths that changed") {
+            return id.to_owned();
+        }
+    }
+    panic!("nobody watches {folder:?}");
 }
 
 /// What CI does with a thousand threads of ten commits, all packed as a fetch leaves them.

@@ -90,14 +90,39 @@ impl Watched {
     fn check(&self, why: &str) -> bool {
         let expected = self.expected();
         let answer = self.capture(&[]);
-        match expected {
+        match &expected {
             None => assert_ne!(answer.code, 0, "{why}: {answer:?}"),
             Some(tree) => {
                 assert_eq!(answer.code, 0, "{why}: {answer:?}");
-                assert_eq!(text(&answer.json(), "tree"), tree, "{why}: {answer:?}");
+                assert_eq!(text(&answer.json(), "tree"), *tree, "{why}: {answer:?}");
             }
         }
+        if expected.is_some() && self.root != self.sandbox.root() {
+            self.check_index(why);
+        }
         says_few(&answer)
+    }
+
+    /// Compares the worktree's own index with the thread, down to what it remembers of trees.
+    #[track_caller]
+    fn check_index(&self, why: &str) {
+        let tree = self.sandbox.git(&["rev-parse", "refs/heddle/threads/work^{tree}"]);
+        assert_eq!(self.sandbox.git_in(&self.root, &["write-tree"]), tree, "{why}");
+        let index = self.sandbox.home().join("index-of-test");
+        let _ = fs::remove_file(&index);
+        let entries = self.sandbox.git_in(&self.root, &["ls-files", "-s"]);
+        let mut anew = self.sandbox.program("git", &self.root, &["update-index", "--index-info"]);
+        let mut anew = anew.env("GIT_INDEX_FILE", &index).stdin(Stdio::piped()).spawn().expect("git");
+        writeln!(anew.stdin.take().expect("input"), "{entries}").expect("entries");
+        assert!(anew.wait().expect("git").success(), "{why}");
+        let made =
+            self.sandbox.program("git", &self.root, &["write-tree"]).env("GIT_INDEX_FILE", &index).output();
+        assert_eq!(Answer::of(&made.expect("git")).stdout.trim(), tree, "{why}");
+        assert_eq!(
+            self.sandbox.git_in(&self.root, &["--no-optional-locks", "status", "--porcelain"]),
+            "",
+            "{why}"
+        );
     }
 }
 
@@ -496,4 +521,81 @@ fn the_folder_above_may_be_moved() {
     put(&watched.root, "g", "two\n");
     watched.check("moved there and back");
     assert!(Path::new(&watched.root).exists());
+}
+
+#[test]
+fn a_hook_sees_everything_and_is_heard() {
+    let sandbox = sandbox();
+    let said = sandbox.home().join("said");
+    let hook = sandbox.root().join(".git/hooks/pre-commit");
+    fs::create_dir_all(hook.parent().expect("hooks")).expect("folder");
+    let script = format!(
+        "#!/bin/sh\n{{ git diff --cached --name-only; git ls-files | wc -l; }} > {}\n\
+         if test -e hooked; then echo by-hook > c/f; git add c/f; fi\n",
+        said.display()
+    );
+    fs::write(&hook, script).expect("hook");
+    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).expect("mode");
+    for own in [true, false] {
+        let watched =
+            if own { Watched::start(self::sandbox(), own) } else { Watched::start(Sandbox::new(), own) };
+        let hooks = watched.sandbox.root().join(".git/hooks");
+        fs::create_dir_all(&hooks).expect("folder");
+        fs::copy(&hook, hooks.join("pre-commit")).expect("hook");
+        place(&watched.root, "c/f", |path| fs::write(path, "one\n").expect("write"));
+        watched.settle();
+        for content in ["two\n", "three\n"] {
+            put(&watched.root, "c/f", content);
+            let files = watched
+                .sandbox
+                .git_in(&watched.root, &["ls-tree", "-r", "--name-only", "refs/heddle/threads/work"]);
+            let answer = watched.capture(&[]).exits(0);
+            assert!(says_few(&answer), "{answer:?}");
+            let files = files.lines().count();
+            assert_eq!(fs::read_to_string(&said).expect("said"), format!("c/f\n{files}\n"));
+        }
+        put(&watched.root, "hooked", "");
+        let answer = watched.capture(&[]).exits(0);
+        assert!(says_few(&answer), "{answer:?}");
+        assert_eq!(watched.sandbox.git(&["show", "refs/heddle/threads/work:c/f"]), "by-hook");
+        if own {
+            watched.check_index("after a hook");
+        }
+    }
+}
+
+#[test]
+fn changes_of_which_git_is_told_by_another_watcher_are_gits() {
+    let sandbox = sandbox();
+    let (answer, asked) = (sandbox.home().join("answer"), sandbox.home().join("asked"));
+    let hook = sandbox.home().join("watcher");
+    let script = format!(
+        "#!/bin/sh\necho \"$2\" >> {}\nprintf 'token%s\\0' \"$$\"\ncat {}\n",
+        asked.display(),
+        answer.display()
+    );
+    fs::write(&hook, script).expect("hook");
+    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).expect("mode");
+    fs::write(&answer, "").expect("answer");
+    sandbox.git(&["config", "core.fsmonitor", &hook.to_string_lossy()]);
+    sandbox.git(&["config", "core.untrackedCache", "true"]);
+    sandbox.git(&["status"]);
+    let session = text(&sandbox.reserve("work", &[]), "session_id");
+    let capture = |more: &[&str]| {
+        let args = [&["agent", "capture", "--session", &session, "-m", "x"], more].concat();
+        sandbox.heddle(&args).exits(0).json()["changed_paths"].to_string()
+    };
+    for content in ["two\n", "three\n", "four\n"] {
+        put(&sandbox.root(), "g", content);
+        put(&sandbox.root(), "a/x", content);
+        fs::write(&answer, "g\0").expect("answer");
+        assert_eq!(capture(&[]), "[\"g\"]", "as by git add -A");
+    }
+    fs::write(&answer, "a/x\0").expect("answer");
+    assert_eq!(capture(&[]), "[\"a/x\"]");
+    // Of some paths Git need not ask anybody.
+    fs::remove_file(&asked).expect("asked");
+    put(&sandbox.root(), "c/f", "two\n");
+    assert_eq!(capture(&["--", "c/f"]), "[\"c/f\"]");
+    assert!(!asked.exists());
 }

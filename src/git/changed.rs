@@ -21,9 +21,9 @@ use std::process::Command;
 
 use super::diff::entries;
 use super::index_file::{Entry, hangs_on_files};
-use super::only::{MOST, Only, RULES, recall};
+use super::only::{MOST, Only, RULES};
 use super::program::Program;
-use super::stage::{Limits, Staging, io_error, warnings_in};
+use super::stage::{FEW_PATHS, Limits, Staging, io_error, warnings_in};
 use super::trees::{SUBMODULE, differences, mode_of};
 use super::write_tree::may_write;
 use super::{GitError, Repo};
@@ -62,14 +62,32 @@ impl<'a> Staging<'a> {
             return Ok(Err("only Git writes objects as it is configured here".to_owned()));
         }
         let mut staging = Self::make(repo, tip)?;
-        if how.hooks && (staging.has_hook("pre-commit")? || staging.has_hook("commit-msg")?) {
-            return Ok(Err("a hook has to see everything".to_owned()));
-        }
         staging.limits = how.limits;
-        match staging.stage_changed(how)? {
-            Ok(warnings) => Ok(Ok((staging, warnings))),
-            Err(reason) => Ok(Err(reason)),
+        let warnings = match staging.stage_changed(how)? {
+            Ok(warnings) => warnings,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let hooked = how.hooks && (staging.has_hook("pre-commit")? || staging.has_hook("commit-msg")?);
+        if hooked && !staging.complete()? {
+            return Ok(Err("a hook has to see everything, and the index is not at the tip".to_owned()));
         }
+        Ok(Ok((staging, warnings)))
+    }
+
+    /// Makes the private index, which holds some paths, one of everything; false where git has to.
+    fn complete(&mut self) -> Result<bool, GitError> {
+        let Some(only) = &self.only else { return Ok(true) };
+        let tip = self.repo.raw().find_commit(self.repo.oid(self.tip.as_str())?)?.tree_id();
+        let tree = only.write_tree(self.repo, &self.index(), tip)?;
+        let Some((bytes, modified)) = self.put_together(only, tree)? else { return Ok(false) };
+        let index = self.index();
+        let write = || {
+            fs::write(&index, &bytes)?;
+            fs::File::options().write(true).open(&index)?.set_modified(modified)
+        };
+        write().map_err(io_error("write", &index))?;
+        self.only = None;
+        Ok(true)
     }
 
     fn stage_changed(&mut self, how: &How<'_>) -> Result<Result<Vec<String>, String>, GitError> {
@@ -93,13 +111,12 @@ impl<'a> Staging<'a> {
             return Ok(Err("there are too many files, or repositories, where something changed".to_owned()));
         }
         let mut only = tip.entries;
-        let (source, _) = self.source(how.follows);
-        let modified = match recall(&mut only, &source, self.repo.id_size()) {
+        let modified = match self.recall(&mut only, how.follows) {
             Ok(modified) => modified,
             Err(error) if error.kind() == io::ErrorKind::Unsupported => {
                 return Ok(Err("only Git understands the index".to_owned()));
             }
-            Err(error) => return Err(io_error("read", &source)(error)),
+            Err(error) => return Err(io_error("read", self.repo.git_dir())(error)),
         };
         if only.values().any(Entry::is_overlooked) {
             return Ok(Err("the index tells Git to overlook changes".to_owned()));
@@ -132,12 +149,10 @@ impl<'a> Staging<'a> {
         Ok(Ok(warnings))
     }
 
-    /// A command on the index of what changed: nothing that speeds up looking at everything
-    /// has a place there.
+    /// A command on the index of what changed.
     fn git_for_changed<const N: usize>(&self, args: [&str; N]) -> Command {
-        let plain = ["-c", "core.fsmonitor=false", "-c", "core.untrackedCache=false"];
         let quiet = ["-c", "advice.addEmbeddedRepo=false", "-c", "index.skipHash=true"];
-        let mut command = self.git(plain.into_iter().chain(quiet).chain(args));
+        let mut command = self.git(FEW_PATHS.into_iter().chain(quiet).chain(args));
         command.env("GIT_LITERAL_PATHSPECS", "1");
         command
     }

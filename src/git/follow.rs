@@ -15,8 +15,10 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
+use super::only::Only;
 use super::program::Program;
 use super::refs::{Expected, Intent};
 use super::reftable::lock_below;
@@ -30,6 +32,16 @@ use crate::store::journal::{FileIdentity, Helper};
 const HEAD_LOCK: &str = "head-lock";
 /// In the scratch folder: the index that follows where the private one does not.
 const FOLLOWING: &str = "index.follow";
+
+/// What became of putting the index together here.
+enum Spliced {
+    /// It need not be changed.
+    AsItIs,
+    /// It lies here.
+    New(PathBuf),
+    /// Git has to.
+    ByGit,
+}
 
 impl Staging<'_> {
     /// Moves HEAD from `from`, and the index, to `to`. With `paths` only those entries of
@@ -57,11 +69,20 @@ impl Staging<'_> {
         if self.copied != Stamp::of(&own) {
             return Ok(Some("the index changed during the capture and was left as it is".to_owned()));
         }
-        let source = match paths {
-            Some([]) => return Ok(None),
-            None if self.is_split() => self.reset_copy(&own, to, &[])?,
-            None => self.index(),
-            Some(paths) => self.reset_copy(&own, to, paths)?,
+        let mut spliced = false;
+        let source = match (paths, &self.only) {
+            (Some([]), _) => return Ok(None),
+            (paths, Some(only)) => match self.splice(only, to)? {
+                Spliced::AsItIs => return Ok(None),
+                Spliced::New(copy) => {
+                    spliced = true;
+                    copy
+                }
+                Spliced::ByGit => self.reset_copy(&own, to, paths.unwrap_or_default())?,
+            },
+            (None, None) if self.is_split() => self.reset_copy(&own, to, &[])?,
+            (None, None) => self.index(),
+            (Some(paths), None) => self.reset_copy(&own, to, paths)?,
         };
         if Stamp::of(&source) == self.copied {
             return Ok(None);
@@ -88,7 +109,63 @@ impl Staging<'_> {
             let _ = fs::remove_file(&lock);
             io_error("write", &own)(error)
         })?;
+        self.spliced.set(spliced);
         Ok(None)
+    }
+
+    /// The worktree's index, if it stood at the tip, with what was staged of some paths.
+    fn splice(&self, only: &Only, to: &CommitId) -> Result<Spliced, GitError> {
+        let tree = |commit: &CommitId| {
+            Ok::<_, GitError>(self.repo.raw().find_commit(self.repo.oid(commit.as_str())?)?.tree_id())
+        };
+        let (before, after) = (tree(&self.tip)?, tree(to)?);
+        if before == after
+            && let Some(whole) = self.whole.borrow_mut().as_mut()
+            && whole.is(&self.repo.raw().odb()?, before)?
+        {
+            return Ok(Spliced::AsItIs);
+        }
+        let Some((bytes, modified)) = self.put_together(only, after)? else { return Ok(Spliced::ByGit) };
+        let copy = self.scratch.path().join(FOLLOWING);
+        let write = || {
+            let mut file = File::create_new(&copy)?;
+            file.write_all(&bytes)?;
+            file.set_modified(modified)
+        };
+        write().map_err(io_error("write", &copy))?;
+        Ok(Spliced::New(copy))
+    }
+
+    /// The index that `only` knows its files from, if it stood at the tip, with what was staged of
+    /// these, which makes it the tree `tree`; `None` where git has to. It keeps its time: by that Git
+    /// tells that what was written since has to be compared by content.
+    pub(super) fn put_together(
+        &self,
+        only: &Only,
+        tree: git2::Oid,
+    ) -> Result<Option<(Vec<u8>, SystemTime)>, GitError> {
+        let raw = self.repo.raw();
+        let tip = raw.find_commit(self.repo.oid(self.tip.as_str())?)?.tree_id();
+        let odb = raw.odb()?;
+        let Some(mut whole) = self.whole.borrow_mut().take() else { return Ok(None) };
+        if !whole.is(&odb, tip)? {
+            return Ok(None);
+        }
+        let index = self.index();
+        let entries = match only.entries_after(&index, self.repo.id_size()) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => return Ok(None),
+            Err(error) => return Err(io_error("read", &index)(error)),
+        };
+        let config = self.repo.config()?;
+        let spared = match config.bool("index.skipHash")? {
+            Some(spared) => spared,
+            None => config.bool("feature.manyFiles")?.unwrap_or(false),
+        };
+        // Only the worktree's own is read by others than git.
+        let hashed = !spared && self.copied.is_some();
+        let modified = whole.modified;
+        Ok(whole.with(&odb, tree, &entries, hashed)?.map(|bytes| (bytes, modified)))
     }
 
     /// A copy of the worktree's index in which `paths` (all, if empty) are as in `commit`.

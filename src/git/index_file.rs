@@ -16,13 +16,16 @@ use super::trees::SUBMODULE;
 /// How an entry begins: times, device, inode, mode, owner, size. The id and the flags follow.
 const STAT: usize = 40;
 const FLAGS: usize = 2;
+/// The length of an id where indexes are put together here, and of the beginning of an entry.
+pub(super) const ID: usize = 20;
+pub(super) const FIXED: usize = STAT + ID + FLAGS;
 /// The flag of an entry that has a second word of flags.
-const EXTENDED: u16 = 0x4000;
-const STAGE: u16 = 0x3000;
-const ASSUME_VALID: u16 = 0x8000;
+pub(super) const EXTENDED: u16 = 0x4000;
+pub(super) const STAGE: u16 = 0x3000;
+pub(super) const ASSUME_VALID: u16 = 0x8000;
 const SKIP_WORKTREE: u16 = 0x4000;
 const INTENT_TO_ADD: u16 = 0x2000;
-const NAME_LENGTH: u16 = 0x0fff;
+pub(super) const NAME_LENGTH: u16 = 0x0fff;
 
 /// An entry of an index, but for its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +44,17 @@ impl Entry {
         let mut stat = [0; STAT];
         stat[24..28].copy_from_slice(&mode.to_be_bytes());
         Self { stat, mode, id, flags: 0, more_flags: 0 }
+    }
+
+    /// The entry that lies here, if it is one without a second word of flags.
+    pub(super) fn read(fixed: &[u8]) -> Option<Self> {
+        let fixed: &[u8; FIXED] = fixed.first_chunk()?;
+        let mut stat = [0; STAT];
+        stat.copy_from_slice(&fixed[..STAT]);
+        let id = git2::Oid::from_bytes(&fixed[STAT..STAT + ID]).ok()?;
+        let flags = u16::from_be_bytes([fixed[60], fixed[61]]);
+        let mode = u32::from_be_bytes([stat[24], stat[25], stat[26], stat[27]]);
+        (flags & EXTENDED == 0).then_some(Self { stat, mode, id, flags, more_flags: 0 })
     }
 
     /// Whether both name the same content.
@@ -67,22 +81,27 @@ pub(super) fn index_of(entries: &BTreeMap<Vec<u8>, Entry>, id_size: usize) -> Ve
     file.extend_from_slice(&if extended { 3u32 } else { 2 }.to_be_bytes());
     file.extend_from_slice(&u32::try_from(entries.len()).unwrap_or(u32::MAX).to_be_bytes());
     for (name, entry) in entries {
-        let start = file.len();
-        file.extend_from_slice(&entry.stat);
-        file.extend_from_slice(entry.id.as_bytes());
-        let length = u16::try_from(name.len()).unwrap_or(NAME_LENGTH).min(NAME_LENGTH);
-        let more = if entry.more_flags == 0 { 0 } else { EXTENDED };
-        let flags = entry.flags & !(NAME_LENGTH | EXTENDED) | length | more;
-        file.extend_from_slice(&flags.to_be_bytes());
-        if more != 0 {
-            file.extend_from_slice(&entry.more_flags.to_be_bytes());
-        }
-        file.extend_from_slice(name);
-        let length = (file.len() - start + 8) & !7;
-        file.resize(start + length, 0);
+        push_entry(&mut file, name, entry);
     }
     file.resize(file.len() + id_size, 0);
     file
+}
+
+/// Appends an entry as it lies in an index.
+pub(super) fn push_entry(file: &mut Vec<u8>, name: &[u8], entry: &Entry) {
+    let start = file.len();
+    file.extend_from_slice(&entry.stat);
+    file.extend_from_slice(entry.id.as_bytes());
+    let length = u16::try_from(name.len()).unwrap_or(NAME_LENGTH).min(NAME_LENGTH);
+    let more = if entry.more_flags == 0 { 0 } else { EXTENDED };
+    let flags = entry.flags & !(NAME_LENGTH | EXTENDED) | length | more;
+    file.extend_from_slice(&flags.to_be_bytes());
+    if more != 0 {
+        file.extend_from_slice(&entry.more_flags.to_be_bytes());
+    }
+    file.extend_from_slice(name);
+    let length = (file.len() - start + 8) & !7;
+    file.resize(start + length, 0);
 }
 
 /// The entries of an index, in order, from any reader.

@@ -20,7 +20,9 @@ use std::path::{Component, Path};
 use std::time::SystemTime;
 
 use super::diff::entries;
-use super::index_file::{Entries, Entry, index_of};
+use super::index_file::{Entries, Entry, ID, index_of};
+use super::index_splice::Whole;
+use super::new_trees::NewTrees;
 use super::stage::{Staging, io_error, shared_halves};
 use super::trees::{SUBMODULE, mode_of};
 use super::write_tree::may_write;
@@ -75,15 +77,31 @@ impl<'a> Staging<'a> {
             }
         }
         let mut only = found.entries;
-        let (source, _) = staging.source(follows);
-        let modified = match recall(&mut only, &source, repo.id_size()) {
+        let modified = match staging.recall(&mut only, follows) {
             Ok(modified) => modified,
             Err(error) if error.kind() == io::ErrorKind::Unsupported => return Ok(None),
-            Err(error) => return Err(io_error("read", &source)(error)),
+            Err(error) => return Err(io_error("read", repo.git_dir())(error)),
         };
         staging.write_index(&only, modified)?;
         staging.only = Some(Only(only));
         Ok(Some(staging))
+    }
+
+    /// Takes over what the newest index knows of these files, see [`recall`].
+    pub(super) fn recall(
+        &mut self,
+        only: &mut BTreeMap<Vec<u8>, Entry>,
+        follows: bool,
+    ) -> io::Result<Option<SystemTime>> {
+        let (source, _) = self.source(follows);
+        let id_size = self.repo.id_size();
+        let splices = id_size == ID && source.exists() && shared_halves(&source).is_empty();
+        let whole = if splices { Whole::read(&source)? } else { None };
+        let Some(whole) = whole else { return recall(only, &source, id_size) };
+        whole.recall(only);
+        let modified = whole.modified;
+        self.whole.replace(Some(whole));
+        Ok(Some(modified))
     }
 
     /// Makes the private index of `entries`, as of the time `modified`.
@@ -227,7 +245,7 @@ impl Found<'_> {
 
 /// Takes over into `only` what the index at `source` knows of files of the same content, as
 /// `git read-tree -m` would; when that index was written, by which Git tells what it has to compare.
-pub(super) fn recall(
+fn recall(
     only: &mut BTreeMap<Vec<u8>, Entry>,
     source: &Path,
     id_size: usize,
@@ -268,10 +286,33 @@ impl Only {
         let changes: Vec<(&[u8], Change)> =
             changes.iter().map(|(name, change)| (name.as_slice(), *change)).collect();
         let odb = repo.raw().odb()?;
-        match rewrite(&odb, repo.id_size(), Some(tip), &changes)? {
-            Some(tree) => Ok(tree),
-            None => Ok(odb.write(git2::ObjectType::Tree, b"")?),
+        let mut new = NewTrees::of(repo);
+        let tree = match rewrite(&odb, repo.id_size(), Some(tip), &changes, &mut new)? {
+            Some(tree) => tree,
+            None => new.add(&odb, Vec::new())?,
+        };
+        new.write(repo, &odb)?;
+        Ok(tree)
+    }
+
+    /// What is at each of the paths in the index at `path`, whose ids have `id_size` bytes,
+    /// and at those that came to them; `None` is nothing.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is not understood here.
+    pub(super) fn entries_after(
+        &self,
+        path: &Path,
+        id_size: usize,
+    ) -> io::Result<BTreeMap<Vec<u8>, Option<Entry>>> {
+        let mut all: BTreeMap<Vec<u8>, Option<Entry>> =
+            self.0.keys().map(|name| (name.clone(), None)).collect();
+        let entries = Entries::new(File::open(path)?, id_size)?;
+        let mut entries = entries.ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))?;
+        while let Some(entry) = entries.step()? {
+            all.insert(entries.name().to_vec(), Some(entry));
         }
+        Ok(all)
     }
 
     /// What differs in the index at `path`.
@@ -294,12 +335,13 @@ impl Only {
     }
 }
 
-/// Writes `tree` with `changes`, which are sorted; `None` if nothing is left in it.
+/// Makes `tree` with `changes`, which are sorted; `None` if nothing is left in it.
 fn rewrite(
     odb: &git2::Odb<'_>,
     id_size: usize,
     tree: Option<git2::Oid>,
     changes: &[(&[u8], Change)],
+    new: &mut NewTrees,
 ) -> Result<Option<git2::Oid>, GitError> {
     if changes.is_empty() {
         return Ok(tree);
@@ -321,7 +363,7 @@ fn rewrite(
     }
     for (folder, changes) in folders {
         let below = all.get(folder).map(|(_, id)| *id);
-        match rewrite(odb, id_size, below, &changes)? {
+        match rewrite(odb, id_size, below, &changes, new)? {
             Some(id) => drop(all.insert(folder.to_vec(), (TREE, id))),
             None => drop(all.remove(folder)),
         }
@@ -336,5 +378,5 @@ fn rewrite(
         bytes.push(0);
         bytes.extend_from_slice(id.as_bytes());
     }
-    Ok(Some(odb.write(git2::ObjectType::Tree, &bytes)?))
+    Ok(Some(new.add(odb, bytes)?))
 }

@@ -22,6 +22,7 @@
 //! A process that dies leaves its scratch folder. It is locked while its process lives, so
 //! the next capture in this worktree knows which to remove.
 
+use std::cell::{Cell, RefCell};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io;
@@ -30,6 +31,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::index_file::is_understood;
+use super::index_splice::Whole;
 use super::only::Only;
 use super::program::Program;
 use super::repo::tree_id;
@@ -46,6 +48,9 @@ const BEHIND: &str = "heddle-index-behind";
 
 /// The private index is a cache and need not survive a power cut; what is staged must.
 const SYNC_OBJECTS: [&str; 2] = ["-c", "core.fsync=objects"];
+
+/// On an index of some paths nothing has a place that speeds up looking at everything.
+pub(super) const FEW_PATHS: [&str; 4] = ["-c", "core.fsmonitor=false", "-c", "core.untrackedCache=false"];
 
 /// What a capture takes at most.
 #[derive(Debug, Clone, Copy)]
@@ -67,6 +72,10 @@ pub struct Staging<'a> {
     pub(super) copied: Option<Stamp>,
     /// Where the private index holds only what lies at some paths: that, as it was at the tip.
     pub(super) only: Option<Only>,
+    /// The index that `only` knows its files from, if that is the worktree's own.
+    pub(super) whole: RefCell<Option<Whole>>,
+    /// Whether the worktree's own index is one that was put together here.
+    pub(super) spliced: Cell<bool>,
 }
 
 /// Which file with which content: what Git, too, tells a changed index by.
@@ -115,7 +124,7 @@ pub fn state_fault(repo: &Repo) -> Result<Option<String>, GitError> {
     let captured = files_with(repo.git_dir(), CACHE).iter().filter_map(|path| written(path)).max();
     let own = repo.git_dir().join("index");
     let same = || files_with(repo.git_dir(), CACHE).iter().any(|path| Stamp::of(path) == Stamp::of(&own));
-    if captured.is_some() && (written(&own) < captured || same()) {
+    if captured.is_some() && (written(&own) < captured || same()) || is_understood(&own, repo.id_size()) {
         return Ok(None);
     }
     unmerged_fault(repo)
@@ -219,6 +228,8 @@ impl<'a> Staging<'a> {
             limits: Limits { max_new_file_size: 0 },
             copied: None,
             only: None,
+            whole: RefCell::default(),
+            spliced: Cell::new(false),
         };
         staging.lay_out()?;
         Ok(staging)
@@ -244,8 +255,9 @@ impl<'a> Staging<'a> {
     pub(super) fn git_on_index<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         let spared = ["-c", "core.splitIndex=false", "-c", "index.skipHash=true"];
         let spared = if self.copied.is_none() { &spared[..] } else { &[] };
+        let few = if self.only.is_some() { &FEW_PATHS[..] } else { &[] };
         let args: Vec<OsString> = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
-        self.git(spared.iter().map(OsString::from).chain(args))
+        self.git(spared.iter().chain(few).map(OsString::from).chain(args))
     }
 
     /// The Git directory that hooks see: HEAD at the tip, the rest shared.
@@ -509,7 +521,7 @@ impl<'a> Staging<'a> {
     pub fn keep_index(&self, commit: &CommitId) {
         let folder = self.repo.git_dir();
         if self.only.is_some() {
-            return keep_behind(folder, self.repo.id_size());
+            return keep_behind(folder, self.repo.id_size(), self.spliced.get());
         }
         for old in files_with(folder, CACHE) {
             let _ = fs::remove_file(old);
@@ -536,12 +548,13 @@ pub(super) fn copy_with_time(source: &Path, to: &Path) -> Result<(), GitError> {
 }
 
 /// Keeps what the cached index or, if that is newer, the worktree's own knows of the files, as
-/// that of no commit. Ids have `id_size` bytes in it.
-fn keep_behind(folder: &Path, id_size: usize) {
+/// that of no commit. Ids have `id_size` bytes in it. What was put together here is newer, whatever
+/// its time says.
+fn keep_behind(folder: &Path, id_size: usize, spliced: bool) {
     let (own, behind) = (folder.join("index"), folder.join(BEHIND));
     let newest = files_with(folder, CACHE).into_iter().max_by_key(|path| written(path));
     match newest {
-        Some(newest) if written(&own) <= written(&newest) => {
+        Some(newest) if !spliced && written(&own) <= written(&newest) => {
             let _ = fs::rename(newest, &behind);
         }
         _ => {
@@ -549,7 +562,7 @@ fn keep_behind(folder: &Path, id_size: usize) {
             let _ = fs::hard_link(own, &behind);
             // It may have got conflicts since this capture looked for them, and is not looked
             // through again while it has this second name.
-            if !is_understood(&behind, id_size) {
+            if !spliced && !is_understood(&behind, id_size) {
                 let _ = fs::remove_file(&behind);
             }
         }

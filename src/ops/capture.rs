@@ -241,7 +241,7 @@ fn make(
     let repo = context.repo;
     let id = &acting.session.session_id;
     let watched = consult(context, acting, request, ground)?;
-    let Ready { mut staging, mut warnings, notes, moved } = stage(context, request, ground, &watched)?;
+    let Ready { mut staging, mut warnings, notes } = stage(context, request, ground, &watched)?;
     let mut tree = staging.write_tree()?;
     let mut settles = !request.dry_run && staging.hangs_on_files();
     let base_tree = repo.resolve(ground.tip.as_str())?.tree;
@@ -295,10 +295,9 @@ fn make(
         result.session = acting.lock(context)?.renew(|_| {})?;
     }
     if ground.follows && !request.dry_run {
-        let paths = result.changes.iter().map(|change| change.path.clone());
-        let paths: Vec<Vec<u8>> = paths.chain(moved.iter().flatten().cloned()).collect();
-        let only = !request.pathspec.is_empty() || moved.is_some();
-        warnings.extend(staging.follow(&ground.head, &result.commit, only.then_some(paths.as_slice())));
+        let paths: Vec<Vec<u8>> = result.changes.iter().map(|change| change.path.clone()).collect();
+        let paths = (!request.pathspec.is_empty()).then_some(paths.as_slice());
+        warnings.extend(staging.follow(&ground.head, &result.commit, paths));
     }
     if ground.merging.is_some()
         && result.captured
@@ -341,8 +340,6 @@ struct Ready<'a> {
     staging: Staging<'a>,
     warnings: Vec<String>,
     notes: Vec<String>,
-    /// Where only some paths were looked at: these.
-    moved: Option<Vec<Vec<u8>>>,
 }
 
 /// Stages what changed, as far as that is known, what the request names, or everything.
@@ -365,8 +362,7 @@ fn stage<'a>(
             match Staging::of_changed(repo, &ground.parent.commit, &how)? {
                 Ok((staging, warnings)) => {
                     notes.push(format!("looked at {} paths that changed", changed.len()));
-                    let moved = Some(changed.iter().map(|changed| changed.path.clone()).collect());
-                    return Ok(Ready { staging, warnings, notes, moved });
+                    return Ok(Ready { staging, warnings, notes });
                 }
                 Err(why) => Some(why),
             }
@@ -378,7 +374,7 @@ fn stage<'a>(
         None => begin_staging(repo, ground, request)?,
     };
     let warnings = staging.stage(&request.pathspec, &request.cwd, &limits)?;
-    Ok(Ready { staging, warnings, notes, moved: None })
+    Ok(Ready { staging, warnings, notes })
 }
 
 /// The private index: of what the request names, if that is enough, else of everything.
