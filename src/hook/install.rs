@@ -467,17 +467,20 @@ fn take_out_of_files(
     folders.extend(places.iter().filter(|place| usable(place).is_ok()).map(|place| place.folder.clone()));
     folders.insert(context.repo.common_dir().join("hooks"));
     let mut changes = Vec::new();
-    for folder in folders {
-        files::clear_unfinished(&folder)?;
+    for folder in &folders {
+        files::clear_unfinished(folder)?;
         for event in Side::Client.events().chain(Side::Server.events()) {
-            let file = HookFile { folder: &folder, event, durability: context.durability() };
+            let file = HookFile { folder, event, durability: context.durability() };
             let done = file.take_out()?;
             changes.extend(done.into_iter().map(|(path, done)| Change { event, path, done }));
         }
     }
-    // The lower ones first. One that somebody else uses by now stays.
-    for folder in record.made.iter().rev() {
-        let _ = fs::remove_dir(folder);
+    // The lower ones first. One that somebody else uses by now stays, and one on the way to no
+    // hooks of ours is not ours to remove, whatever the record says.
+    for made in record.made.iter().rev() {
+        if folders.iter().any(|folder| folder.starts_with(made)) {
+            let _ = fs::remove_dir(made);
+        }
     }
     exclude(context, &BTreeSet::new())?;
     Ok(changes)
