@@ -7,7 +7,9 @@
 //! `just bench` prints the table that `docs/performance.md` keeps. Criterion measures
 //! functions inside a process; what users wait for here is processes, so this is a plain
 //! program. `HEDDLE_BENCH_PAIRS` sets the number of pairs, 40 unless told; with the argument
-//! `hooks` (`cargo bench --bench compare -- hooks`) only what hooks cost is measured.
+//! `hooks` (`cargo bench --bench compare -- hooks`) only what hooks cost is measured, with `refs`
+//! only what moves no more than a ref, against Git moving one: in the kind of repository that
+//! `GIT_DEFAULT_REF_FORMAT` and `GIT_DEFAULT_HASH` have Git make.
 
 mod common;
 
@@ -179,6 +181,29 @@ fn hooks() {
     );
 }
 
+/// A reservation from its beginning to its end, against Git making a ref and having it survive.
+fn refs() {
+    let repository = repository(1);
+    let path = repository.path();
+    let update = |kind: &str, round: usize| {
+        let name = format!("refs/heddle/threads/{kind}{round}");
+        timed(path, "git", &["-c", "core.fsync=all", "update-ref", "--create-reflog", &name, "HEAD"])
+    };
+    let row = |work, pairs| {
+        let against = "`git -c core.fsync=all update-ref --create-reflog`";
+        Row { work, against, promised: 2.5, pairs }.print();
+    };
+    let sessions: Vec<String> = (0..=pairs()).map(|round| reserve(path, &format!("s{round}"), &[])).collect();
+    let claim = |round: usize| timed(path, HEDDLE, &["agent", "reserve", "--thread", &format!("r{round}")]);
+    row("`reserve`, new thread", measure(claim, |round| update("a", round), pairs()));
+    let verb = |verb: &'static str| {
+        let sessions = &sessions;
+        move |round: usize| timed(path, HEDDLE, &["agent", verb, "--session", &sessions[round]])
+    };
+    row("`heartbeat`", measure(verb("heartbeat"), |round| update("b", round), pairs()));
+    row("`release`", measure(verb("release"), |round| update("c", round), pairs()));
+}
+
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     if args.first().is_some_and(|arg| arg == PEAK) {
@@ -188,6 +213,9 @@ fn main() {
     println!("|---|---|---|---|---|---|");
     if std::env::args().any(|arg| arg == "hooks") {
         return hooks();
+    }
+    if std::env::args().any(|arg| arg == "refs") {
+        return refs();
     }
     if std::env::args().any(|arg| arg == "verify") {
         return verify();
