@@ -599,3 +599,49 @@ fn changes_of_which_git_is_told_by_another_watcher_are_gits() {
     assert_eq!(capture(&["--", "c/f"]), "[\"c/f\"]");
     assert!(!asked.exists());
 }
+
+#[test]
+fn a_session_that_nobody_runs_is_watched_until_it_is_over() {
+    let sandbox = sandbox();
+    for end in ["release", "lapse", "kill"] {
+        let own = end == "release";
+        let ttl: &[&str] = if end == "lapse" { &["--ttl", "2s"] } else { &[] };
+        let reserved =
+            sandbox.reserve(end, &[&["--watch"], ttl, own.then_some("--worktree").as_slice()].concat());
+        let session = text(&reserved, "session_id");
+        let root = if own { PathBuf::from(text(&reserved, "path")) } else { sandbox.root() };
+        let git_dir = PathBuf::from(sandbox.git_in(&root, &["rev-parse", "--absolute-git-dir"]));
+        let folder = git_dir.join(format!("heddle-watch-{session}"));
+        let process = || {
+            let found = fs::read_dir("/proc").expect("processes").flatten().find(|process| {
+                let line = fs::read(process.path().join("cmdline")).unwrap_or_default();
+                line.windows(session.len()).any(|part| part == session.as_bytes())
+                    && line.windows(7).any(|part| part == b"__watch")
+            });
+            found.and_then(|process| process.file_name().to_str()?.parse::<i32>().ok())
+        };
+        until(|| folder.join("socket").exists().then_some(()));
+        let capture =
+            || sandbox.heddle_in(&root, &["agent", "capture", "-v", "--session", &session, "-m", "x"]);
+        match end {
+            "release" => {
+                until(|| says_few(&capture()).then_some(()));
+                put(&root, "g", "two\n");
+                assert!(says_few(&capture().exits(0)));
+                sandbox.heddle(&["agent", "release", "--session", &session]).exits(0);
+                assert!(!root.exists(), "the worktree goes with its session");
+            }
+            "lapse" => until(|| process().is_none().then_some(())),
+            _ => {
+                let pid = process().expect("it runs");
+                kill(Pid::from_raw(pid), Signal::SIGKILL).expect("kill");
+                put(&root, "g", "three\n");
+                let answer = capture().exits(0);
+                assert!(answer.stderr.contains("it is gone"), "{answer:?}");
+                assert!(folder.exists());
+                sandbox.heddle(&["gc"]).exits(0);
+            }
+        }
+        until(|| (process().is_none() && !folder.exists()).then_some(()));
+    }
+}

@@ -10,6 +10,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::hook::install::{self, Report};
 use crate::hook::template;
+use crate::ops::stay;
 use crate::output::documents::{Failure, FailureDetail, FailureKind};
 use crate::output::hints::{self, Narrator};
 use crate::output::{self, Family, Format, Stdout, exit, failure, present, text_hooks};
@@ -38,6 +39,9 @@ pub fn main(args: Vec<OsString>) -> u8 {
             Narrator::without_configuration(false).error(&said);
         }
         return code;
+    }
+    if args.get(1).is_some_and(|arg| arg == stay::STAY) {
+        return stay::stay(&args[2..]);
     }
     job::keep_ends_of_children();
     if let Some(args) = hooks::run::from_shim(&args) {

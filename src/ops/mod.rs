@@ -26,6 +26,7 @@ pub mod rename;
 pub mod reserve;
 pub mod run;
 pub mod standing;
+pub mod stay;
 pub mod threads;
 pub mod verify;
 pub mod watched;

@@ -7,6 +7,7 @@ use crate::cmd::ground::{Ground, environment, token_from};
 use crate::error::Error;
 use crate::ops::release::take_back;
 use crate::ops::reserve::{Hold, reserve};
+use crate::ops::stay;
 use crate::output::{present, text};
 use crate::session::token::Token;
 use crate::thread::locked::liveness_of;
@@ -20,6 +21,10 @@ pub struct Args {
     /// Keep the reservation for as long as this process lives, instead of a lease
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
     pub hold_for_pid: Option<u32>,
+    /// Have a process in the background watch the worktree for as long as the session may live, so
+    /// that captures look only at what changed
+    #[arg(long)]
+    pub watch: bool,
     /// Make the request repeatable: the same request with the same secret in this file gets
     /// the same reservation [default: $HEDDLE_REQUEST_TOKEN]
     #[arg(long, value_name = "FILE")]
@@ -47,6 +52,9 @@ pub fn run(args: &Args, ground: &mut Ground<'_>) -> Result<(), Error> {
     let printed = ground.print(&document, text::session);
     if printed.is_err() && reserved.new && request.request_token.is_none() {
         take_back(ground.context, &reserved.session);
+    } else if args.watch && reserved.new && ground.context.settings.watch {
+        let not = stay::start(ground.context, &reserved.session);
+        not.iter().for_each(|sentence| ground.narrator.warning(sentence));
     }
     printed
 }
