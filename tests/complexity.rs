@@ -73,6 +73,15 @@ fn fill(sandbox: &Sandbox, filled: Filled) {
     }
 }
 
+fn has_strace() -> bool {
+    let found = Command::new("strace").arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let found = found.is_ok_and(|status| status.success());
+    if !found {
+        println!("skipped: there is no strace here");
+    }
+    found
+}
+
 /// Runs a command that succeeds under strace; how often it, with its children, makes each call.
 fn counted(sandbox: &Sandbox, args: &[&str]) -> (Ended, BTreeMap<String, usize>) {
     let trace = sandbox.path("trace");
@@ -113,9 +122,7 @@ fn work(sandbox: &Sandbox) -> BTreeMap<&'static str, BTreeMap<String, usize>> {
 
 #[test]
 fn what_exists_costs_nothing() {
-    let found = Command::new("strace").arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    if !found.is_ok_and(|status| status.success()) {
-        println!("skipped: there is no strace here");
+    if !has_strace() {
         return;
     }
     let of = |filled| {
@@ -143,4 +150,45 @@ fn what_exists_costs_nothing() {
         }
     }
     assert!(grown.is_empty(), "{grown}");
+}
+
+#[test]
+fn readiness_looks_at_the_tips_of_other_threads_and_not_at_what_lies_between() {
+    if !has_strace() {
+        return;
+    }
+    let of = |tips: bool| {
+        let sandbox = Sandbox::new();
+        sandbox.git(&["config", "fastimport.unpackLimit", "100000"]);
+        let mut at = 1_700_000_000;
+        let mut commit = |name: &str, mark: &str, file: &str, from: &str| {
+            at += 1;
+            let at = format!("committer A <a@example.com> {at} +0000");
+            format!("commit {name}\n{mark}{at}\ndata 1\nx\n{from}M 100644 inline {file}\ndata 0\n\n")
+        };
+        let mut stream = String::new();
+        for number in 0..200 {
+            let from = if number == 0 { "from refs/heads/main^0\n" } else { "" };
+            let mark = format!("mark :{}\n", number + 1);
+            stream += &commit("refs/heads/main", &mark, &format!("main/{number}"), from);
+        }
+        for number in 0..if tips { MANY } else { 0 } {
+            // They left the target long before the commit that their sessions began at.
+            let (name, file) = (format!("refs/heddle/threads/t{number}"), format!("other/{number}"));
+            stream += &commit(&name, "", &file, "from :50\n");
+        }
+        let input = sandbox.path("stream");
+        fs::write(&input, stream).expect("stream");
+        let mut import = Command::new("git");
+        import.args(["fast-import", "--quiet"]).current_dir(sandbox.worktree());
+        let status = import.stdin(fs::File::open(input).expect("stream")).status().expect("git");
+        assert!(status.success());
+        sandbox.git(&["reset", "--quiet", "--hard"]);
+        fill(&sandbox, Filled::LiveSessions);
+        work(&sandbox)["ready"].values().sum::<usize>()
+    };
+    let (without, with) = (of(false), of(true));
+    println!("ready: {with} calls beside {MANY} threads with commits, {without} beside those without");
+    // Two objects for each of them: its commit and the folder at the top.
+    assert!(with < without + 20 * MANY + SLACK, "{with} instead of {without}");
 }

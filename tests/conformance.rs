@@ -12,7 +12,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use git_heddle::git::commit::{commit, with_trailers};
-use git_heddle::git::diff::{Counter, changed, changed_paths};
+use git_heddle::git::diff::{Counter, changed, changed_among};
 use git_heddle::git::graph;
 use git_heddle::git::merge::{conflicts, merge_base};
 use git_heddle::git::refs::{Change, Expected, Intent};
@@ -377,7 +377,9 @@ fn differences_and_conflicts_are_those_that_git_finds() {
             let git = |how: &str| sandbox.git(&["diff", "--no-renames", how, from.as_str(), to.as_str()]);
             let mut names: Vec<String> = git("--name-only").lines().map(str::to_owned).collect();
             names.sort();
-            assert_eq!(text(changed_paths(&repo, from, to).expect("compared")), names, "{about}");
+            let wanted: Vec<&[u8]> = names.iter().map(String::as_bytes).collect();
+            let found = changed_among(&repo, &wanted, from, to).expect("compared");
+            assert_eq!(text(found), names, "{about}");
             let count = Counter::new(&repo).expect("counter").count(from, to).expect("counted");
             assert_eq!(count, names.len(), "{about}");
             let tree = |commit: &CommitId| repo.resolve(commit.as_str()).expect("commit").tree;

@@ -9,7 +9,7 @@ use std::io::Write as _;
 use std::process::Stdio;
 
 use git_heddle::git::Repo;
-use git_heddle::git::diff::{Counter, changed, changed_paths};
+use git_heddle::git::diff::{Counter, changed, changed_among};
 use git_heddle::git::graph::{ahead, apart, behind};
 use git_heddle::names::CommitId;
 use support::Sandbox;
@@ -122,17 +122,26 @@ fn clocks_that_stand_still_or_go_wrong_change_no_count() {
     History::random(9, 30, |_, number| (40 - number) * 60).check(&[29, 15]);
 }
 
-/// Checks that the paths that differ are those that Git listed, one a line.
-fn assert_listed(repo: &Repo, from: &CommitId, to: &CommitId, listed: &str) {
+/// Checks that the paths that differ are those that Git lists; how many there are.
+fn assert_listed(sandbox: &Sandbox, repo: &Repo, from: &CommitId, to: &CommitId) -> usize {
+    let git = |args: &[&str]| sandbox.git(args);
+    let listed = git(&["diff-tree", "-r", "--no-renames", "--name-only", from.as_str(), to.as_str()]);
     let tree = |commit: &CommitId| repo.resolve(commit.as_str()).expect("commit").tree;
     let mut changes: Vec<Vec<u8>> =
         changed(repo, &tree(from), &tree(to)).expect("trees").into_iter().map(|change| change.path).collect();
     changes.sort();
-    let paths = changed_paths(repo, from, to).expect("trees");
-    assert_eq!(paths, changes, "{from} {to}");
     let mut listed: Vec<&[u8]> = listed.lines().map(str::as_bytes).collect();
     listed.sort();
-    assert_eq!(paths, listed, "{from} {to}");
+    assert_eq!(changes, listed, "{from} {to}");
+    // Asked for all the files that there are, and for every other one.
+    let files = [from, to].map(|commit| git(&["ls-tree", "-r", "--name-only", commit.as_str()]));
+    let files: BTreeSet<&[u8]> = files.iter().flat_map(|files| files.lines()).map(str::as_bytes).collect();
+    for step in [1, 2] {
+        let wanted: Vec<&[u8]> = files.iter().step_by(step).copied().collect();
+        let expected: Vec<&[u8]> = listed.iter().filter(|path| wanted.contains(path)).copied().collect();
+        assert_eq!(changed_among(repo, &wanted, from, to).expect("trees"), expected, "{from} {to}");
+    }
+    listed.len()
 }
 
 #[test]
@@ -143,17 +152,8 @@ fn changed_paths_are_counted_as_git_lists_them() {
     let mut counts = BTreeMap::new();
     for (from, to) in (0..30).flat_map(|from| [(from, 29), (29, from), (from, (from * 7) % 30)]) {
         let (from, to) = (&history.ids[from], &history.ids[to]);
-        let listed = history.sandbox.git(&[
-            "diff-tree",
-            "-r",
-            "--no-renames",
-            "--name-only",
-            from.as_str(),
-            to.as_str(),
-        ]);
         let count = counter.count(from, to).expect("trees");
-        assert_eq!(count, listed.lines().count(), "{from} {to}");
-        assert_listed(&repo, from, to, &listed);
+        assert_eq!(count, assert_listed(&history.sandbox, &repo, from, to), "{from} {to}");
         *counts.entry(count).or_insert(0) += 1;
     }
     assert!(counts.len() > 3, "{counts:?}");
@@ -176,8 +176,7 @@ fn a_file_that_becomes_a_folder_is_two_paths() {
     let repo = Repo::at(&sandbox.root()).expect("repository");
     let counter = Counter::new(&repo).expect("counter");
     for (from, to) in [(&before, &after), (&after, &last), (&last, &before)] {
-        let listed = ["diff-tree", "-r", "--no-renames", "--name-only", from.as_str(), to.as_str()];
-        assert_listed(&repo, from, to, &sandbox.git(&listed));
+        assert_listed(&sandbox, &repo, from, to);
     }
     assert_eq!(counter.count(&before, &after).expect("trees"), 2);
     assert_eq!(counter.count(&after, &last).expect("trees"), 2);

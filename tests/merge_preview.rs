@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use assert_fs::TempDir;
 use assert_fs::prelude::*;
-use git_heddle::git::diff::changed_paths;
+use git_heddle::git::diff::changed_among;
 use git_heddle::git::merge::{Conflicts, Freshness, conflicts, freshness, merge_base};
 use git_heddle::git::target::{TargetSource, default_target};
 use git_heddle::git::{GitError, Repo};
@@ -329,8 +329,10 @@ fn changed_paths_name_both_ends_of_a_rename() {
     sandbox.git(&["mv", "base", "moved"]);
     let to = sandbox.commit(&[("dir/new", "n\n")]);
     let repo = sandbox.repo();
-    assert_eq!(changed_paths(&repo, &from, &to).expect("paths"), bytes(&["base", "dir/new", "moved"]));
-    assert!(changed_paths(&repo, &to, &to).expect("paths").is_empty());
+    let wanted: [&[u8]; 5] = [b"base", b"dir/new", b"dir/none", b"list", b"moved"];
+    let paths = changed_among(&repo, &wanted, &from, &to).expect("paths");
+    assert_eq!(paths, bytes(&["base", "dir/new", "moved"]));
+    assert!(changed_among(&repo, &wanted, &to, &to).expect("paths").is_empty());
 }
 
 #[test]

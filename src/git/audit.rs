@@ -293,12 +293,6 @@ impl Repo {
         }
     }
 
-    /// Whether history ends here before it began.
-    #[must_use]
-    pub fn is_shallow(&self) -> bool {
-        self.raw().is_shallow()
-    }
-
     /// Whether objects were left out on purpose when this was cloned.
     ///
     /// # Errors

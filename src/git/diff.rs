@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::key::Key;
-use super::trees::differences;
+use super::trees::{differences, differences_among};
 use super::{GitError, Repo};
 use crate::names::{CommitId, TreeId};
 
@@ -61,19 +61,25 @@ pub fn changed(repo: &Repo, from: &TreeId, to: &TreeId) -> Result<Vec<Change>, G
     Ok(changes)
 }
 
-/// The paths that differ between the trees of `from` and `to`, sorted and without repeats,
-/// as bytes from the top folder. No content is read and renames are not looked for: a
-/// renamed file is its old path and its new one, since both can get in somebody's way.
+/// Those of the paths in `wanted`, which is sorted, that differ between the trees of `from` and
+/// `to`, sorted. No content is read, no folder that none of them is in, and renames are not
+/// looked for: a renamed file is its old path and its new one, since both can get in
+/// somebody's way.
 ///
 /// # Errors
 /// [`GitError::Library`] if a commit or a tree is missing or cannot be read.
-pub fn changed_paths(repo: &Repo, from: &CommitId, to: &CommitId) -> Result<Vec<Vec<u8>>, GitError> {
+pub fn changed_among(
+    repo: &Repo,
+    wanted: &[&[u8]],
+    from: &CommitId,
+    to: &CommitId,
+) -> Result<Vec<Vec<u8>>, GitError> {
     let raw = repo.raw();
     let (old, new) = (
         raw.find_commit(repo.oid(from.as_str())?)?.tree_id(),
         raw.find_commit(repo.oid(to.as_str())?)?.tree_id(),
     );
-    let differing = differences(repo, old, new)?;
+    let differing = differences_among(&raw.odb()?, wanted, old, new)?;
     let mut paths: Vec<Vec<u8>> = differing.into_iter().map(|difference| difference.path).collect();
     paths.sort_unstable();
     paths.dedup();
@@ -104,6 +110,11 @@ impl Entry<'_> {
     /// a folder of one name are two paths.
     pub(super) fn key(&self) -> impl Iterator<Item = u8> {
         self.name.iter().copied().chain(self.is_tree().then_some(b'/'))
+    }
+
+    /// Whether both are the same, whatever their names.
+    pub(super) fn is(&self, other: &Entry<'_>) -> bool {
+        self.id == other.id && self.mode == other.mode
     }
 
     /// Which of the two comes first in a tree, as their keys would tell.
@@ -183,7 +194,7 @@ impl<'repo> Counter<'repo> {
                 Ordering::Equal => (old.next(), new.next()),
             };
             count += match (gone, come) {
-                (Some(old), Some(new)) if old.id == new.id && old.mode == new.mode => 0,
+                (Some(old), Some(new)) if old.is(&new) => 0,
                 (Some(old), Some(new)) if old.is_tree() => self.between(old.id, new.id)?,
                 (Some(only), None) | (None, Some(only)) if only.is_tree() => self.all(only.id)?,
                 _ => 1,

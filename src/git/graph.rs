@@ -38,10 +38,20 @@ impl Region {
             walk.push(*oid)?;
         }
         walk.hide(hidden)?;
+        let odb = repo.raw().odb()?;
+        let from: HashSet<Key> = from.iter().map(|oid| Key::from(*oid)).collect();
         let (mut order, mut known) = (Vec::new(), HashSet::new());
         for oid in walk {
             let oid = oid?;
-            order.push((oid, repo.raw().find_commit(oid)?.parent_ids().collect()));
+            // libgit2 keeps an object as it is stored or parsed, whichever was asked for first, and
+            // reads it again for the other: parsed where a walk starts, as stored on its way.
+            let stored =
+                if from.contains(&Key::from(oid)) || repo.is_shallow() { None } else { Some(odb.read(oid)?) };
+            let parents = match stored.and_then(|stored| parents(repo, stored.data())) {
+                Some(parents) => parents,
+                None => repo.raw().find_commit(oid)?.parent_ids().collect(),
+            };
+            order.push((oid, parents));
             known.insert(oid.into());
         }
         Ok(Self { order, known })
@@ -86,6 +96,15 @@ impl Region {
         }
         leading
     }
+}
+
+/// The parents of a commit as it is stored: a line `tree <id>`, then a line `parent <id>` for each.
+/// Where a shallow clone ends, it has others than the repository knows.
+fn parents(repo: &Repo, stored: &[u8]) -> Option<Vec<git2::Oid>> {
+    let mut lines = stored.split(|byte| *byte == b'\n');
+    lines.next()?.strip_prefix(b"tree ")?;
+    let parents = lines.map_while(|line| line.strip_prefix(b"parent "));
+    parents.map(|id| repo.oid(std::str::from_utf8(id).ok()?).ok()).collect()
 }
 
 /// A set of small numbers.

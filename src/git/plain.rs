@@ -83,7 +83,7 @@ fn in_order(tree: &[u8], id_size: usize) -> Option<Vec<Entry<'_>>> {
 
 fn is_plain_at(odb: &git2::Odb<'_>, place: &Place<'_>) -> Result<bool, GitError> {
     let is = |one: &Option<Entry<'_>>, two: &Option<Entry<'_>>| match (one, two) {
-        (Some(one), Some(two)) => one.id == two.id && one.mode == two.mode,
+        (Some(one), Some(two)) => one.is(two),
         (None, None) => true,
         _ => false,
     };

@@ -25,6 +25,7 @@ pub struct Repo {
     config: OnceCell<Config>,
     /// The refs, where libgit2 cannot read them.
     reftable: Option<Reftable>,
+    shallow: OnceCell<bool>,
 }
 
 /// A revision that was looked up.
@@ -153,6 +154,7 @@ impl Repo {
             durable: true,
             config: OnceCell::new(),
             reftable: None,
+            shallow: OnceCell::new(),
             inner,
         };
         repo.reftable = repo.ref_storage()?;
@@ -297,6 +299,14 @@ impl Repo {
     #[must_use]
     pub fn is_durable(&self) -> bool {
         self.durable
+    }
+
+    /// Whether history ends here before it began.
+    #[must_use]
+    pub fn is_shallow(&self) -> bool {
+        // libgit2 looks in the folder of a linked worktree, where the list is not.
+        let list = || std::fs::metadata(self.common_dir.join("shallow"));
+        *self.shallow.get_or_init(|| list().is_ok_and(|list| list.len() > 0))
     }
 
     /// How to start git here.

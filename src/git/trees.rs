@@ -70,7 +70,25 @@ pub(super) fn mode_of(entry: &Entry<'_>) -> u32 {
 /// [`GitError::Library`] if a tree is missing.
 pub(super) fn differences(repo: &Repo, from: git2::Oid, to: git2::Oid) -> Result<Vec<Difference>, GitError> {
     let odb = repo.raw().odb()?;
-    let mut walk = Walk { odb: &odb, id_size: repo.id_size(), path: Vec::new(), found: Vec::new() };
+    let mut walk =
+        Walk { odb: &odb, id_size: repo.id_size(), wanted: None, path: Vec::new(), found: Vec::new() };
+    walk.compare(Some(from), Some(to))?;
+    Ok(walk.found)
+}
+
+/// As [`differences`], of the paths in `wanted` alone, which is sorted. A folder that has none of
+/// them is not looked into.
+///
+/// # Errors
+/// [`GitError::Library`] if a tree is missing.
+pub(super) fn differences_among(
+    odb: &git2::Odb<'_>,
+    wanted: &[&[u8]],
+    from: git2::Oid,
+    to: git2::Oid,
+) -> Result<Vec<Difference>, GitError> {
+    let id_size = to.as_bytes().len();
+    let mut walk = Walk { odb, id_size, wanted: Some(wanted), path: Vec::new(), found: Vec::new() };
     walk.compare(Some(from), Some(to))?;
     Ok(walk.found)
 }
@@ -78,6 +96,8 @@ pub(super) fn differences(repo: &Repo, from: git2::Oid, to: git2::Oid) -> Result
 struct Walk<'odb> {
     odb: &'odb git2::Odb<'odb>,
     id_size: usize,
+    /// What is looked for, if not everything.
+    wanted: Option<&'odb [&'odb [u8]]>,
     path: Vec<u8>,
     found: Vec<Difference>,
 }
@@ -112,12 +132,17 @@ impl Walk<'_> {
     /// Two entries of the same name and kind, or one that the other side has not.
     fn entry(&mut self, old: Option<Entry<'_>>, new: Option<Entry<'_>>) -> Result<(), GitError> {
         let Some(any) = old.as_ref().or(new.as_ref()) else { return Ok(()) };
+        if old.as_ref().is_some_and(|old| new.as_ref().is_some_and(|new| old.is(new))) {
+            return Ok(());
+        }
         let length = self.path.len();
         if length > 0 {
             self.path.push(b'/');
         }
         self.path.extend_from_slice(any.name);
-        if any.is_tree() {
+        if !self.is_wanted(any.is_tree()) {
+            // Nobody asked.
+        } else if any.is_tree() {
             self.compare(old.map(|entry| entry.id), new.map(|entry| entry.id))?;
         } else {
             let item = |entry: &Entry<'_>| Item { mode: mode_of(entry), id: entry.id };
@@ -128,5 +153,18 @@ impl Walk<'_> {
         }
         self.path.truncate(length);
         Ok(())
+    }
+
+    /// Whether the path, or one in it if it is a folder, is looked for.
+    fn is_wanted(&mut self, folder: bool) -> bool {
+        let Some(wanted) = self.wanted else { return true };
+        if !folder {
+            return wanted.binary_search(&self.path.as_slice()).is_ok();
+        }
+        self.path.push(b'/');
+        let first = wanted.partition_point(|path| *path < self.path.as_slice());
+        let found = wanted.get(first).is_some_and(|path| path.starts_with(&self.path));
+        self.path.pop();
+        found
     }
 }

@@ -3,9 +3,12 @@
 //! Overlap is a hint and no conflict: two threads may change the same file and merge well.
 //! It is reported so that agents can talk before they collide.
 
+use std::collections::{HashMap, HashSet};
+
 use crate::context::Context;
 use crate::error::Error;
-use crate::git::diff::changed_paths;
+use crate::git::diff::changed_among;
+use crate::git::graph::{self, Ahead};
 use crate::git::merge::merge_base;
 use crate::git::{GitError, Repo};
 use crate::names::{CommitId, ThreadName};
@@ -72,25 +75,40 @@ pub fn overlaps(repo: &Repo, ours: &[Vec<u8>], others: &[Other]) -> Overlaps {
     }
     let mut ours: Vec<&[u8]> = ours.iter().map(Vec::as_slice).collect();
     ours.sort_unstable();
+    let forks = forks(repo, others);
     for other in others {
-        match own_changes(repo, other) {
-            Ok(mut paths) => {
-                paths.retain(|path| ours.binary_search(&path.as_slice()).is_ok());
-                if !paths.is_empty() {
-                    found.threads.push(Overlap { thread: other.thread.clone(), paths });
-                }
-            }
+        match common(repo, &ours, other, &forks) {
+            Ok(paths) if paths.is_empty() => {}
+            Ok(paths) => found.threads.push(Overlap { thread: other.thread.clone(), paths }),
             Err(error) => found.unreadable.push((other.thread.clone(), error)),
         }
     }
     found
 }
 
-/// The paths that `other` itself changed, sorted.
-fn own_changes(repo: &Repo, other: &Other) -> Result<Vec<Vec<u8>>, GitError> {
+/// Where tips left what they are compared with.
+type Forks<'a> = HashMap<&'a CommitId, HashMap<CommitId, Ahead>>;
+
+/// Where each of `others` left its base, in one walk for each base: many threads have the same,
+/// and to look for one merge base after the other costs the distance again and again. What
+/// cannot be read is left to be told of each thread by itself.
+fn forks<'a>(repo: &Repo, others: &'a [Other]) -> Forks<'a> {
+    let mut tips: HashMap<&CommitId, HashSet<CommitId>> = HashMap::new();
+    for other in others.iter().filter(|other| other.tip != other.base) {
+        tips.entry(&other.base).or_default().insert(other.tip.clone());
+    }
+    tips.into_iter().map(|(base, tips)| (base, graph::ahead(repo, base, &tips).unwrap_or_default())).collect()
+}
+
+/// Those of the paths `ours`, sorted, that `other` itself changed, sorted.
+fn common(repo: &Repo, ours: &[&[u8]], other: &Other, forks: &Forks<'_>) -> Result<Vec<Vec<u8>>, GitError> {
     if other.tip == other.base {
         return Ok(Vec::new());
     }
-    let from = merge_base(repo, &other.base, &other.tip)?.unwrap_or_else(|| other.base.clone());
-    changed_paths(repo, &from, &other.tip)
+    let fork = forks.get(&other.base).and_then(|tips| tips.get(&other.tip)?.fork.clone());
+    let from = match fork {
+        Some(fork) => fork,
+        None => merge_base(repo, &other.base, &other.tip)?.unwrap_or_else(|| other.base.clone()),
+    };
+    changed_among(repo, ours, &from, &other.tip)
 }
