@@ -3,7 +3,7 @@
 //!
 //! The preview is the user's own `git merge-tree`, so that merge drivers, rename settings
 //! and attributes decide as they would in a real merge; where there is nothing for them to
-//! decide ([`plain`]) Git is not started. Nothing of the repository changes:
+//! decide (`plain`) Git is not started. Nothing of the repository changes:
 //! no ref, no index, no worktree, and no object either, since what the merge writes goes to
 //! a temporary object directory. That is also why it works where the repository itself
 //! cannot be written.
