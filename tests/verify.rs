@@ -294,6 +294,41 @@ fn a_tip_without_its_files_is_found() {
 }
 
 #[test]
+fn of_many_threads_those_without_their_files_are_found_in_their_order() {
+    let sandbox = Sandbox::new();
+    sandbox.git(&["config", "fastimport.unpackLimit", "100000"]);
+    let head = sandbox.git(&["rev-parse", "HEAD"]);
+    let mut stream = String::new();
+    for number in 0..200 {
+        let message = format!("Work\n\n{}", trailers(&format!("t{number:03}"), "agent-1", "1"));
+        let message = message.replace("agent-1", &format!("agent-{number}"));
+        stream += &format!("commit refs/heddle/threads/t{number:03}\ncommitter A <a@b> 1800000000 +0000\n");
+        stream += &format!("data {}\n{message}from {head}\n", message.len());
+        stream += &format!("M 100644 inline f\ndata 4\n{number:03}\n\n");
+    }
+    let input = sandbox.home().join("stream");
+    fs::write(&input, stream).expect("stream");
+    let mut import = sandbox.program("git", &sandbox.root(), &["fast-import", "--quiet"]);
+    import.stdin(fs::File::open(input).expect("stream"));
+    Answer::of(&import.output().expect("git")).exits(0);
+    let lacking = [7, 63, 64, 65, 198];
+    for number in lacking {
+        let blob = sandbox.git(&["rev-parse", &format!("refs/heddle/threads/t{number:03}:f")]);
+        fs::remove_file(object(&sandbox.root(), &blob)).expect("blob");
+    }
+    let document = verify(&sandbox, 7, &[]);
+    let subjects = document["subjects"].as_array().expect("subjects");
+    let found: Vec<String> = subjects
+        .iter()
+        .filter(|subject| subject["verdict"] == "findings")
+        .map(|subject| text(subject, "name"))
+        .collect();
+    assert_eq!(subjects.len(), 200);
+    assert_eq!(found, lacking.map(|number| format!("t{number:03}")));
+    assert_eq!(verify(&sandbox, 7, &[]), document, "the same every time");
+}
+
+#[test]
 fn a_malformed_commit_is_found() {
     let sandbox = Sandbox::new();
     let head = sandbox.git(&["rev-parse", "HEAD"]);

@@ -85,6 +85,7 @@ pub fn run(args: &Args, ground: &mut Ground<'_>) -> Result<u8, Error> {
             Step::Signature(done, total) => meter.show("Checking signatures", done, Some(total)),
         }
     };
+    ground.context.repo.only_looks();
     let report = verify(ground.context, &request, &progress);
     drop(meter);
     let report = match report {

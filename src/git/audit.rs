@@ -14,6 +14,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::backend::Value;
+use super::complete;
 use super::merge::{Conflicts, is_plain, scratch_objects};
 use super::program::Program;
 use super::trailers::{Stamp, may_claim, stamp};
@@ -310,36 +311,27 @@ impl Repo {
         Ok(false)
     }
 
-    /// An object that `tree` needs and that is not here. What the tree of the commit `known`
-    /// has is not looked at again: it is as complete as that is.
+    /// For each pair of a tree and a commit an object that the tree needs and that is not here.
+    /// What the tree of the commit has is not looked at again: it is as complete as that is.
+    /// `tick` hears how many have been looked at.
     ///
     /// # Errors
     /// [`GitError::Library`] if the objects cannot be looked at.
-    pub fn missing_in_tree(&self, tree: &TreeId, known: &CommitId) -> Result<Option<String>, GitError> {
-        let known = self.raw().find_commit(self.oid(known.as_str())?).ok().map(|known| known.tree_id());
-        let tree = self.oid(tree.as_str())?;
+    pub fn missing_in_trees(
+        &self,
+        pairs: &[(&TreeId, &CommitId)],
+        tick: &mut dyn FnMut(usize),
+    ) -> Result<Vec<Option<String>>, GitError> {
         let odb = self.raw().odb()?;
-        let mut trees = vec![(tree, known)];
-        while let Some((id, known)) = trees.pop() {
-            if Some(id) == known {
-                continue;
-            }
-            let Ok(tree) = self.raw().find_tree(id) else { return Ok(Some(format!("tree {id}"))) };
-            let known = known.and_then(|known| self.raw().find_tree(known).ok());
-            for entry in &tree {
-                let before = known.as_ref().and_then(|known| known.get_name_bytes(entry.name_bytes()));
-                let before = before.map(|entry| entry.id());
-                match entry.kind() {
-                    _ if before == Some(entry.id()) => {}
-                    Some(git2::ObjectType::Tree) => trees.push((entry.id(), before)),
-                    // The commit of a submodule lies in another repository.
-                    Some(git2::ObjectType::Commit) => {}
-                    _ if odb.exists(entry.id()) => {}
-                    _ => return Ok(Some(format!("blob {}", entry.id()))),
-                }
-            }
+        let mut roots: HashMap<&CommitId, Option<git2::Oid>> = HashMap::new();
+        let mut jobs = Vec::with_capacity(pairs.len());
+        for (tree, known) in pairs {
+            let known_oid = self.oid(known.as_str())?;
+            let root = || self.raw().find_commit(known_oid).ok().map(|known| known.tree_id());
+            let known = *roots.entry(known).or_insert_with(root);
+            jobs.push((self.oid(tree.as_str())?, known));
         }
-        Ok(None)
+        Ok(complete::missing(&odb, &jobs, tick))
     }
 
     /// Whether merging `tip` into `target`, which it left at `base` and nowhere else, is known to

@@ -112,6 +112,10 @@ impl Entry<'_> {
         self.name.iter().copied().chain(self.is_tree().then_some(b'/'))
     }
 
+    pub(super) fn is_submodule(&self) -> bool {
+        self.mode == b"160000"
+    }
+
     /// Whether both are the same, whatever their names.
     pub(super) fn is(&self, other: &Entry<'_>) -> bool {
         self.id == other.id && self.mode == other.mode

@@ -9,6 +9,7 @@ pub mod audit;
 mod backend;
 pub mod changed;
 pub mod commit;
+mod complete;
 pub mod config;
 pub mod diff;
 pub mod error;

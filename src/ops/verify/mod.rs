@@ -188,9 +188,11 @@ pub fn verify(context: &Context<'_>, request: &Request, progress: &dyn Fn(Step))
         let history = read(context, base, &mut group, damage, progress)?;
         let mut edges = HashMap::new();
         let mut members = Members { shelves: &shelves, history: &history, known: HashMap::new() };
-        for Work { candidate, subject, tip } in &mut group {
-            done += 1;
-            progress(Step::Checking(done, total));
+        let mut missing = missing(context, base, &group, &history, &|count| {
+            progress(Step::Checking(done + count, total));
+        })?;
+        done += group.len();
+        for (place, Work { candidate, subject, tip }) in group.iter_mut().enumerate() {
             check_ready(candidate, subject, request.require_ready, &shelves);
             let Some(at) = tip.clone() else { continue };
             let (commits, edge) = history.from_tip(&at);
@@ -205,8 +207,9 @@ pub fn verify(context: &Context<'_>, request: &Request, progress: &dyn Fn(Step))
                 *tip = None;
                 continue;
             }
-            if let Some(tip) = commits.last() {
-                check_complete(context, subject, tip, edge.first().copied().unwrap_or(base), damage)?;
+            if let Some(object) = missing.remove(&place) {
+                let message = format!("its tree is not complete: {object} is missing");
+                subject.lack(Finding::of(Check::Tip, message), damage);
             }
             check_forms(&commits, subject);
             let begins = begins(context, candidate, &edge, &mut edges)?;
@@ -360,19 +363,25 @@ fn check_ready(candidate: &Candidate, subject: &mut Subject, required: bool, she
     }
 }
 
-/// Whether all that the tip's tree needs is here, beyond what the base has.
-fn check_complete(
+/// An object that the tree of a tip needs and that is not here, beyond what the base has, by the
+/// tip's place in the group.
+fn missing(
     context: &Context<'_>,
-    subject: &mut Subject,
-    tip: &StoredCommit,
-    known: &CommitId,
-    damage: Damage,
-) -> Result<(), Error> {
-    if let Some(object) = context.repo.missing_in_tree(&tip.tree, known)? {
-        let message = format!("its tree is not complete: {object} is missing");
-        subject.lack(Finding::of(Check::Tip, message), damage);
+    base: &CommitId,
+    group: &[Work<'_>],
+    history: &History,
+    tick: &dyn Fn(usize),
+) -> Result<HashMap<usize, String>, Error> {
+    let (mut places, mut pairs) = (Vec::new(), Vec::new());
+    for (at, work) in group.iter().enumerate() {
+        let Some(tip) = &work.tip else { continue };
+        let Some(stored) = history.get(tip) else { continue };
+        let known = history.from_tip(tip).1.first().copied().unwrap_or(base);
+        places.push(at);
+        pairs.push((&stored.tree, known));
     }
-    Ok(())
+    let found = context.repo.missing_in_trees(&pairs, &mut |count| tick(count))?;
+    Ok(places.into_iter().zip(found).filter_map(|(at, missing)| Some((at, missing?))).collect())
 }
 
 /// What the base's side tells of the thread: where it had landed, how far it had got. `known`
