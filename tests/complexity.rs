@@ -189,6 +189,7 @@ fn readiness_looks_at_the_tips_of_other_threads_and_not_at_what_lies_between() {
     };
     let (without, with) = (of(false), of(true));
     println!("ready: {with} calls beside {MANY} threads with commits, {without} beside those without");
-    // Two objects for each of them: its commit and the folder at the top.
-    assert!(with < without + 20 * MANY + SLACK, "{with} instead of {without}");
+    // Two objects for each of them, its commit and the folder at the top, at ten calls each; to read
+    // what lies between as well would be 28.
+    assert!(with < without + 24 * MANY + SLACK, "{with} instead of {without}");
 }
