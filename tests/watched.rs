@@ -525,6 +525,10 @@ fn the_folder_above_may_be_moved() {
 
 #[test]
 fn a_hook_sees_everything_and_is_heard() {
+    if support::format::asked().sha256 {
+        println!("left out: the whole index, which a hook has to see, is put together by git there");
+        return;
+    }
     let sandbox = sandbox();
     let said = sandbox.home().join("said");
     let hook = sandbox.root().join(".git/hooks/pre-commit");
