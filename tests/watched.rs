@@ -649,3 +649,36 @@ fn a_session_that_nobody_runs_is_watched_until_it_is_over() {
         until(|| (process().is_none() && !folder.exists()).then_some(()));
     }
 }
+
+/// What a shell says that runs `script` in a session that is run, in a namespace of its own after
+/// `before`; `None` where there are no namespaces.
+fn in_a_namespace(before: &str, script: &str) -> Option<Answer> {
+    let sandbox = sandbox();
+    let before = format!("({before}) || exit 99; exec \"$@\"");
+    let heddle = env!("CARGO_BIN_EXE_git-heddle");
+    let args =
+        ["-Urm", "sh", "-c", &before, "sh", heddle, "agent", "run", "--thread", "work", "--worktree", "--"];
+    let args = [&args[..], &["sh", "-c", script]].concat();
+    let answer = Answer::of(&sandbox.program("unshare", &sandbox.root(), &args).output().ok()?);
+    let refused = answer.code == 99 || answer.stderr.contains("unshare");
+    (!refused).then_some(answer)
+}
+
+#[test]
+fn a_user_without_watches_left_has_captures_that_look_at_everything() {
+    let script = "echo two > g; for i in $(seq 600); do git heddle agent capture -v -m x > /dev/null 2> said; \
+        rm -f g.new; if grep -q 'watches are used up' said; then exit 0; fi; sleep 0.05; done; exit 1";
+    let Some(answer) = in_a_namespace("echo 4 > /proc/sys/user/max_inotify_watches", script) else { return };
+    assert_eq!(answer.code, 0, "{answer:?}");
+}
+
+#[test]
+fn what_is_mounted_in_the_worktree_has_everything_looked_at() {
+    let capture = "git heddle agent capture -v -m x 2>&1 > /dev/null";
+    let script = format!(
+        "for i in $(seq 600); do if {capture} | grep -q 'paths that changed'; then break; fi; sleep 0.05; done; \
+         mount -t tmpfs tmpfs c || exit 99; echo two > g; {capture} | grep -q 'something is mounted in the worktree'"
+    );
+    let Some(answer) = in_a_namespace("true", &script) else { return };
+    assert_eq!(answer.code, 0, "{answer:?}");
+}
