@@ -205,7 +205,8 @@ impl Repo {
     /// far as no process dies in the middle. Those that are made get a reflog.
     ///
     /// # Errors
-    /// [`GitError::Program`] if one of them is not where it is expected, or locked.
+    /// [`GitError::Program`] if one of them is not where it is expected, or locked;
+    /// [`GitError::RefLocked`] if packed-refs is.
     pub fn change_refs(&self, changes: &[Change], message: &str) -> Result<(), GitError> {
         self.change_refs_by(&self.program(), changes, message)
     }
@@ -246,6 +247,9 @@ impl Repo {
                 changes.iter().take(1).for_each(|change| self.sync_tables(&change.name));
                 return Ok(());
             }
+            if let Some(locked) = self.lock_in_the_way(changes, &output.stderr) {
+                return Err(locked);
+            }
             let error = Program::failure(&command, &output);
             // The lock on all refs is held by anybody who writes any of them.
             if self.refs_are_files() || !is_busy(&error) || Instant::now() >= deadline {
@@ -253,6 +257,21 @@ impl Repo {
             }
             std::thread::sleep(Duration::from_millis(3));
         }
+    }
+
+    /// The lock, on one of the refs or on the packed ones, that Git `said` is in its way: whatever
+    /// its language, it names the file.
+    fn lock_in_the_way(&self, changes: &[Change], said: &[u8]) -> Option<GitError> {
+        if !self.refs_are_files() {
+            return None;
+        }
+        let said = String::from_utf8_lossy(said);
+        let mut names = changes.iter().map(|change| change.name.as_str()).chain(["packed-refs"]);
+        names.find_map(|name| {
+            let lock = self.common_dir().join(format!("{name}.lock"));
+            let is_meant = said.contains(&format!("{name}.lock")) && lock.exists();
+            is_meant.then(|| GitError::RefLocked { name: name.to_owned(), lock })
+        })
     }
 
     /// A ref above or below `name`, loose or packed, that keeps it from existing.

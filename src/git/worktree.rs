@@ -60,6 +60,27 @@ impl Linked {
         SessionId::parse(self.locked.as_deref()?.strip_prefix(MAKING)?).ok()
     }
 
+    /// Removes what there is of a worktree that is not whole: its folder where that is its own,
+    /// else only what Git may have begun of it there.
+    fn clear(&self) -> Result<(), GitError> {
+        let remove = |path: &Path| {
+            let removed = fs::remove_dir_all(path);
+            removed.map_err(|source| GitError::Io { action: "remove", path: path.to_owned(), source })
+        };
+        if self.is_there() {
+            remove(&self.path)?;
+        } else {
+            let dot_git = self.path.join(".git");
+            let whole = [b"gitdir: ", self.git_dir.as_os_str().as_bytes()].concat();
+            if fs::read(&dot_git).is_ok_and(|begun| whole.starts_with(begun.trim_ascii_end())) {
+                let _ = fs::remove_file(dot_git);
+            }
+            // Only where nothing is in it.
+            let _ = fs::remove_dir(&self.path);
+        }
+        remove(&self.git_dir)
+    }
+
     /// How to start git in it.
     #[must_use]
     pub fn program(&self, durable: bool) -> Program {
@@ -314,7 +335,14 @@ impl Repo {
             Holds::Nothing => 2,
         };
         command.args(std::iter::repeat_n("--force", forced)).arg("--").arg(&linked.path);
-        Program::run(&mut command, None)?;
+        if let Err(error) = Program::run(&mut command, None) {
+            // What a `git worktree add` or `remove` leaves that was killed Git refuses to remove.
+            let unmade = linked.being_made_for().is_some() || !linked.is_there();
+            if holds != Holds::Nothing || !unmade {
+                return Err(error);
+            }
+            linked.clear()?;
+        }
         if let Some(folder) = linked.path.parent() {
             // `<repo>.heddle` goes with its last worktree; any other folder that is empty was
             // not made here.

@@ -16,7 +16,8 @@ use super::moves;
 use crate::context::Context;
 use crate::error::Error;
 use crate::git::moving::Checkout;
-use crate::names::{READY, SessionId, THREADS, ThreadName};
+use crate::git::stage::{abandoned, remove_abandoned};
+use crate::names::{DROPPED, READY, SessionId, THREADS, ThreadName};
 use crate::platform::listed_is_gone;
 use crate::session::binding::Binding;
 use crate::session::liveness::Presence;
@@ -53,11 +54,14 @@ pub struct Finding {
 /// [`StoreError::Io`] if state cannot be read at all.
 pub fn doctor(context: &Context<'_>, fix: bool) -> Result<Vec<Finding>, Error> {
     let mut findings = Vec::new();
+    // First, as they are in the way of what is finished or undone below.
+    locks_of_killed_git(context, fix, &mut findings);
     journals(context, fix, &mut findings)?;
     thread_records(context, fix, &mut findings)?;
     sessions(context, fix, &mut findings)?;
     leftovers(context, fix, &mut findings)?;
-    for prefix in [THREADS, READY] {
+    abandoned_captures(context, fix, &mut findings);
+    for prefix in [THREADS, READY, DROPPED] {
         ref_locks(
             context,
             fix,
@@ -274,9 +278,11 @@ fn ref_locks(context: &Context<'_>, fix: bool, folder: &Path, prefix: &str, find
         }
         let root = context.layout.ref_file(prefix);
         let Some(name) = path.strip_prefix(&root).ok().and_then(Path::to_str) else { continue };
-        let Some(thread) = name.strip_suffix(".lock").and_then(|name| ThreadName::parse(name).ok()) else {
-            continue;
-        };
+        let name = name.strip_suffix(".lock");
+        // What was dropped has the generation behind its name.
+        let name =
+            if prefix == DROPPED { name.and_then(|name| Some(name.rsplit_once('/')?.0)) } else { name };
+        let Some(thread) = name.and_then(|name| ThreadName::parse(name).ok()) else { continue };
         findings.push(ref_lock(context, fix, thread, path));
     }
 }
@@ -295,6 +301,68 @@ fn ref_lock(context: &Context<'_>, fix: bool, thread: ThreadName, path: PathBuf)
         thread: Some(thread),
         path,
         fixed,
+    }
+}
+
+/// Locks elsewhere than on a thread's refs that a git of ours leaves when it is killed: on
+/// packed-refs, and on the branches and HEADs that landings move.
+fn locks_of_killed_git(context: &Context<'_>, fix: bool, findings: &mut Vec<Finding>) {
+    let mut paths = vec![context.repo.common_dir().join("packed-refs.lock")];
+    // Those that heddle made are looked at with their threads.
+    let made = |git_dir: &Path| Binding::read(git_dir).ok().flatten().is_some_and(|binding| binding.made);
+    let theirs = context.repo.checkouts().into_iter().filter(|checkout| !made(&checkout.git_dir));
+    paths.extend(theirs.map(|checkout| checkout.git_dir.join("HEAD.lock")));
+    let mut folders = vec![context.layout.ref_file("refs/heads")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => folders.push(entry.path()),
+                _ if entry.path().extension() == Some(OsStr::new("lock")) => paths.push(entry.path()),
+                _ => {}
+            }
+        }
+    }
+    for path in paths {
+        let Some(seen) = FileIdentity::of(&path) else { continue };
+        let holder = possible_holder(context, &path);
+        let fixed = fix && holder.is_none() && seen.is_at(&path) && atomic_file::remove(&path).is_ok();
+        findings.push(Finding {
+            kind: "stale_ref_lock",
+            thread: None,
+            message: match &holder {
+                None => "a lock of Git's, and nobody alive can hold it".to_owned(),
+                Some(holder) => format!("a lock of Git's, which {holder} may hold"),
+            },
+            fix: holder.is_none().then_some("remove it"),
+            path,
+            fixed,
+        });
+    }
+}
+
+/// What a capture that died had for itself in the Git directory of its worktree, where no other
+/// capture has come by since.
+fn abandoned_captures(context: &Context<'_>, fix: bool, findings: &mut Vec<Finding>) {
+    for checkout in context.repo.checkouts() {
+        let git_dir = &checkout.git_dir;
+        // While a capture is under way there, one may be just being made.
+        let held =
+            fs::File::open(Layout::binding_lock(git_dir)).is_ok_and(|lock| lock.try_lock_shared().is_err());
+        let found = if held { Vec::new() } else { abandoned(git_dir) };
+        if fix
+            && !found.is_empty()
+            && let Ok(_captures) = captures_excluded(context, git_dir)
+        {
+            remove_abandoned(git_dir);
+        }
+        findings.extend(found.into_iter().map(|path| Finding {
+            kind: "leftover_file",
+            thread: None,
+            message: "the scratch folder of a capture whose process died".to_owned(),
+            fix: Some("remove it"),
+            fixed: !path.exists(),
+            path,
+        }));
     }
 }
 
@@ -388,17 +456,22 @@ fn dead_watchers(context: &Context<'_>, fix: bool, findings: &mut Vec<Finding>) 
 /// Removes the binding of a worktree, if it is still `binding`. A capture, which would bind
 /// the worktree anew, waits meanwhile.
 fn untie(context: &Context<'_>, git_dir: &Path, binding: &Binding) -> Result<(), Error> {
+    let _captures = captures_excluded(context, git_dir)?;
+    if Binding::read(git_dir)?.as_ref() == Some(binding) {
+        atomic_file::remove(&Layout::binding(git_dir))?;
+    }
+    Ok(())
+}
+
+/// Takes the lock that captures in the worktree of `git_dir` take.
+fn captures_excluded(context: &Context<'_>, git_dir: &Path) -> Result<FileLock, StoreError> {
     let terms = Terms {
         what: "the worktree",
         command: context.command,
         timeout: context.lock_timeout(),
         brief: true,
     };
-    let _captures = FileLock::acquire(&Layout::binding_lock(git_dir), terms, context.platform)?;
-    if Binding::read(git_dir)?.as_ref() == Some(binding) {
-        atomic_file::remove(&Layout::binding(git_dir))?;
-    }
-    Ok(())
+    FileLock::acquire(&Layout::binding_lock(git_dir), terms, context.platform)
 }
 
 /// Removes a lock under the thread's own lock, which keeps git-heddle out, after looking

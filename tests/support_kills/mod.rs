@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::support_processes::{BINARY, Ended, Sandbox, eventually};
 
 /// Calls that change the disk. (`fsync` changes nothing that a killed process leaves.)
-const CALLS: &str = "openat,write,pwrite64,rename,renameat2,link,unlink,unlinkat,rmdir,mkdir,mkdirat,\
+pub(crate) const CALLS: &str = "openat,write,pwrite64,rename,renameat2,link,unlink,unlinkat,rmdir,mkdir,mkdirat,\
                      ftruncate,copy_file_range,utimensat";
 
 pub(crate) fn words(line: &[&str]) -> Vec<String> {

@@ -186,10 +186,12 @@ impl Sandbox {
         fs::read(path).is_ok_and(|text| text.last() == Some(&b'\n'))
     }
 
-    /// Locks below `refs/`.
+    /// Locks below `refs/`, and those on the packed ones and on HEAD.
     pub(crate) fn ref_locks(&self) -> Vec<PathBuf> {
         let mut locks = files(&self.git_dir().join("refs"), &|name| name.ends_with(".lock"));
         locks.extend(files(&self.git_dir().join("reftable"), &|name| name == "tables.list.lock"));
+        let others = ["packed-refs.lock", "HEAD.lock"].map(|name| self.git_dir().join(name));
+        locks.extend(others.into_iter().filter(|lock| lock.exists()));
         locks
     }
 

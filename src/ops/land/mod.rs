@@ -428,8 +428,8 @@ fn make(
                 let reason = format!("conflicts with '{short}' in {}", shown.join(", "));
                 return Ok(Made::Blocked(reason, paths));
             }
-            Err(GitError::Program { stderr, .. }) => {
-                return Ok(Made::Blocked(format!("cannot be merged: {stderr}"), Vec::new()));
+            Err(error @ GitError::Program { .. }) => {
+                return Ok(Made::Blocked(format!("cannot be merged: {error}"), Vec::new()));
             }
             Err(error) => return Err(error.into()),
         }
