@@ -15,12 +15,15 @@ use std::collections::HashSet;
 use std::collections::hash_map::DefaultHasher;
 use std::fs;
 use std::hash::{Hash as _, Hasher as _};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use support_disk::{Disk, Survival, calls};
-use support_processes::{BINARY, Draw, Ended, Files, Picked, Sandbox, from_environment, read, restore};
+use support_processes::{
+    BINARY, Body, Draw, Ended, Files, Picked, Sandbox, files, from_environment, read, restore,
+};
 
 /// The ref of the thread that all of this is about.
 const TIP: &str = "refs/heddle/threads/t";
@@ -52,6 +55,10 @@ struct Case<'a> {
     next: (Vec<&'a str>, &'a [i32]),
     /// What has to be true once the command has reported.
     kept: &'a dyn Fn(&Sandbox, &Ended),
+    /// Where the work goes on: in the worktree that there is, or in one at the tip.
+    at_tip: bool,
+    /// Whether only those cuts are tried after which the names are those of one instant.
+    in_order: bool,
 }
 
 fn cut_everywhere(sandbox: &Sandbox, case: &Case<'_>) {
@@ -77,6 +84,9 @@ fn cut_everywhere(sandbox: &Sandbox, case: &Case<'_>) {
     let mut seen = HashSet::new();
     let mut states: Vec<State> = Vec::new();
     let mut add = |step: usize, order: Order, files: Files| {
+        if case.in_order && order == Order::Lost {
+            return;
+        }
         let mut hasher = DefaultHasher::new();
         files.hash(&mut hasher);
         if seen.insert(hasher.finish()) {
@@ -105,11 +115,11 @@ fn cut_everywhere(sandbox: &Sandbox, case: &Case<'_>) {
     for State { step, order, files } in &tried {
         let about = format!("{name}, power lost after {} (call {step}), order {order:?}", calls[*step].name);
         restore(&top, files);
-        keep_identities(sandbox);
+        keep_identities(sandbox, &before);
         check(sandbox, case, *order, &about);
     }
     // After the answer, nothing of it may be lost, whatever else survives.
-    for survival in 0..draws + 2 {
+    for survival in 0..if case.in_order { 1 } else { draws + 2 } {
         let mut next = |limit| draw.index(limit);
         let mut survival = match survival {
             0 => Survival::Names,
@@ -117,9 +127,10 @@ fn cut_everywhere(sandbox: &Sandbox, case: &Case<'_>) {
             _ => Survival::Drawn(&mut next),
         };
         restore(&top, &disk.after_power_cut(&mut survival));
-        keep_identities(sandbox);
+        keep_identities(sandbox, &before);
         (case.kept)(sandbox, &reported);
-        check(sandbox, case, Order::Lost, &format!("{name}, power lost after the answer"));
+        let order = if case.in_order { Order::Kept } else { Order::Lost };
+        check(sandbox, case, order, &format!("{name}, power lost after the answer"));
     }
     println!("{name}: {} calls, {} of {} states", calls.len(), tried.len(), states.len());
     // Fewest for a heartbeat: the holder's line, and the lease.
@@ -128,14 +139,44 @@ fn cut_everywhere(sandbox: &Sandbox, case: &Case<'_>) {
 
 /// A file keeps its inode over a power cut, but not over [`restore`]: what the journal says of
 /// Git's locks is brought up to date.
-fn keep_identities(sandbox: &Sandbox) {
+fn keep_identities(sandbox: &Sandbox, before: &Files) {
+    for path in files(&sandbox.git_dir().join("heddle/locks"), &|name| name.ends_with(".journal")) {
+        keep_identities_in(sandbox, &path);
+    }
+    // Nor is a second name one of the same file, nor the index the file that it was.
+    let (folder, index) = (sandbox.git_dir().join("heddle-move"), sandbox.git_dir().join("index"));
+    let lock = sandbox.git_dir().join("index.lock");
+    if folder.join("lock").exists() && lock.exists() {
+        fs::remove_file(&lock).expect("removed");
+        fs::hard_link(folder.join("lock"), &lock).expect("link");
+    }
+    let plan =
+        fs::read(folder.join("plan")).ok().and_then(|text| serde_json::from_slice::<Value>(&text).ok());
+    let is_as_before =
+        before.get(Path::new(".git/index")) == Some(&Body::File(fs::read(&index).unwrap_or_default()));
+    if let Some(mut plan) = plan.filter(|_| is_as_before) {
+        let meta = fs::metadata(&index).expect("an index");
+        plan["index"]["file"] = json!({"dev": meta.dev(), "ino": meta.ino()});
+        plan["index"]["modified"] = json!([meta.mtime(), meta.mtime_nsec()]);
+        fs::write(folder.join("plan"), plan.to_string()).expect("plan");
+    }
+    // Nor does it keep its mode.
+    for hook in files(&sandbox.git_dir().join("hooks"), &|_| true) {
+        fs::set_permissions(hook, fs::Permissions::from_mode(0o755)).expect("mode");
+    }
+}
+
+fn keep_identities_in(sandbox: &Sandbox, path: &Path) {
     let format = support_processes::format::asked();
-    let path = sandbox.git_dir().join("heddle/locks/t.journal");
-    let Ok(text) = fs::read(&path) else { return };
+    let Ok(text) = fs::read(path) else { return };
     let Ok(mut journal) = serde_json::from_slice::<Value>(&text) else { return };
-    for (key, name) in [("tip", None), ("mark", None), ("lock", Some(TIP)), ("tip_lock", Some(TIP))] {
+    let from = journal["from"].as_str().map(|from| format!("refs/heddle/threads/{from}"));
+    let own = || Some(TIP.to_owned());
+    for (key, name) in
+        [("tip", None), ("mark", None), ("lock", own()), ("tip_lock", own()), ("from_lock", from)]
+    {
         let value = &mut journal[key];
-        let name = name.map(str::to_owned).or_else(|| value["name"].as_str().map(str::to_owned));
+        let name = name.or_else(|| value["name"].as_str().map(str::to_owned));
         let Some(meta) =
             name.and_then(|name| fs::symlink_metadata(sandbox.git_dir().join(format.lock_of(&name))).ok())
         else {
@@ -181,11 +222,20 @@ fn check(sandbox: &Sandbox, case: &Case<'_>, order: Order, about: &str) {
         assert_eq!(again.code, Some(0), "{about}: {again:?}");
         again.text("session_id")
     });
-    sandbox.write("work", "after\n");
-    let after = healed(sandbox, about, &["agent", "capture", "--session", &id, "-m", "after"]);
+    let mut capture = vec!["agent", "capture", "--session", &id, "-m", "after"];
+    if case.at_tip {
+        sandbox.git(&["worktree", "prune"]);
+        sandbox.git(&["worktree", "add", "-q", "--detach", "other", TIP]);
+        sandbox.write("other/work", "after\n");
+        capture.splice(0..0, ["-C", "other"]);
+    } else {
+        sandbox.write("work", "after\n");
+    }
+    let after = healed(sandbox, about, &capture);
     assert_eq!(after.code, Some(0), "{about}: {after:?}");
     assert_eq!(sandbox.git(&["show", &format!("{TIP}:work")]), "after", "{about}");
-    if order == Order::Lost {
+    // What a Git that was cut off leaves is in nobody's way until somebody comes by there.
+    if order == Order::Lost || case.at_tip {
         sandbox.heddle(&["doctor", "--fix"]).ok();
     }
     sandbox.assert_clean(about);
@@ -197,6 +247,8 @@ fn a_reserve_that_answered_survives_and_one_that_did_not_is_repaired() {
     cut_everywhere(
         &sandbox,
         &Case {
+            at_tip: false,
+            in_order: false,
             name: "reserve",
             command: vec!["agent", "reserve", "--thread", "t"],
             next: (vec!["agent", "reserve", "--thread", "t", "--resume"], &[0, 3]),
@@ -213,6 +265,8 @@ fn a_takeover_that_answered_survives_and_one_that_did_not_is_repaired() {
     cut_everywhere(
         &sandbox,
         &Case {
+            at_tip: false,
+            in_order: false,
             name: "takeover",
             command: vec!["agent", "reserve", "--thread", "t"],
             next: (vec!["agent", "reserve", "--thread", "t", "--resume"], &[0, 3]),
@@ -233,6 +287,8 @@ fn a_capture_that_answered_survives_and_one_that_did_not_is_repaired() {
     cut_everywhere(
         &sandbox,
         &Case {
+            at_tip: false,
+            in_order: false,
             name: "capture",
             next: (command.clone(), &[0]),
             command,
@@ -252,6 +308,8 @@ fn a_ready_that_answered_survives_and_one_that_did_not_is_repaired() {
     cut_everywhere(
         &sandbox,
         &Case {
+            at_tip: false,
+            in_order: false,
             name: "ready",
             next: (command.clone(), &[0]),
             command,
@@ -272,6 +330,8 @@ fn a_release_that_answered_survives_and_one_that_did_not_is_repaired() {
     cut_everywhere(
         &sandbox,
         &Case {
+            at_tip: false,
+            in_order: false,
             name: "release",
             next: (command.clone(), &[0]),
             command,
@@ -298,6 +358,123 @@ fn a_heartbeat_leaves_a_whole_session_and_what_it_reported_survives() {
     let whole = |sandbox: &Sandbox, _: &Ended| assert_eq!(sandbox.active("t"), std::slice::from_ref(&id));
     let next = || (bare.clone(), &[0][..]);
     let name = "heartbeat";
-    cut_everywhere(&sandbox, &Case { name, command: bare.clone(), next: next(), kept: &whole });
-    cut_everywhere(&sandbox, &Case { name, command: report, next: next(), kept: &reported });
+    cut_everywhere(
+        &sandbox,
+        &Case { at_tip: false, in_order: false, name, command: bare.clone(), next: next(), kept: &whole },
+    );
+    cut_everywhere(
+        &sandbox,
+        &Case { at_tip: false, in_order: false, name, command: report, next: next(), kept: &reported },
+    );
+}
+
+/// A thread `t` with a capture that is ready, and no owner; nothing of it is in the worktree.
+fn ready_thread(sandbox: &Sandbox) {
+    let id = sandbox.heddle(&["agent", "reserve", "--thread", "t"]).ok().text("session_id");
+    sandbox.write("work", "work\n");
+    sandbox.heddle(&["agent", "ready", "--session", &id, "-m", "work"]).ok();
+    sandbox.heddle(&["agent", "release", "--session", &id]).ok();
+    fs::remove_file(sandbox.worktree().join("work")).expect("removed");
+}
+
+#[test]
+fn a_run_that_ended_survives_and_one_that_did_not_is_repaired() {
+    let sandbox = Sandbox::new();
+    sandbox.write("work", "work\n");
+    let line = format!("exec '{BINARY}' agent capture -m work");
+    cut_everywhere(
+        &sandbox,
+        &Case {
+            at_tip: true,
+            in_order: false,
+            name: "run",
+            command: vec!["agent", "run", "--thread", "t", "--", "sh", "-c", &line],
+            next: (vec!["agent", "reserve", "--thread", "t", "--resume"], &[0]),
+            kept: &|sandbox, _| {
+                assert_eq!(sandbox.git(&["show", &format!("{TIP}:work")]), "work");
+                assert_eq!(sandbox.active("t"), Vec::<String>::new());
+            },
+        },
+    );
+}
+
+#[test]
+fn a_landing_that_answered_survives_and_one_that_did_not_is_repaired() {
+    let sandbox = Sandbox::new();
+    ready_thread(&sandbox);
+    let command = vec!["thread", "land", "t"];
+    cut_everywhere(
+        &sandbox,
+        &Case {
+            at_tip: true,
+            in_order: true,
+            name: "land",
+            next: (command.clone(), &[0]),
+            command,
+            kept: &|sandbox, _| assert_eq!(sandbox.git(&["show", "main:work"]), "work"),
+        },
+    );
+}
+
+#[test]
+fn a_rename_that_answered_survives_and_one_that_did_not_is_repaired() {
+    let sandbox = Sandbox::new();
+    let id = sandbox.heddle(&["agent", "reserve", "--thread", "t"]).ok().text("session_id");
+    cut_everywhere(
+        &sandbox,
+        &Case {
+            at_tip: true,
+            in_order: false,
+            name: "rename",
+            command: vec!["thread", "rename", "t", "u", "--session", &id],
+            next: (vec!["agent", "heartbeat", "--session", &id], &[0]),
+            kept: &|sandbox, _| {
+                assert_eq!(sandbox.active("u"), std::slice::from_ref(&id));
+                assert_eq!(sandbox.commit("refs/heddle/threads/u"), sandbox.commit("main"));
+            },
+        },
+    );
+}
+
+#[test]
+fn a_refresh_that_answered_survives_and_one_that_did_not_is_repaired() {
+    let sandbox = Sandbox::new();
+    ready_thread(&sandbox);
+    sandbox.write("more", "more\n");
+    sandbox.git(&["add", "more"]);
+    sandbox.git(&["commit", "-q", "-m", "more"]);
+    let command = vec!["thread", "refresh", "t"];
+    cut_everywhere(
+        &sandbox,
+        &Case {
+            at_tip: true,
+            in_order: false,
+            name: "refresh",
+            next: (command.clone(), &[0]),
+            command,
+            kept: &|sandbox, _| {
+                assert!(sandbox.reaches(TIP, "main"));
+                assert_eq!(sandbox.git(&["show", &format!("{TIP}:work")]), "work");
+            },
+        },
+    );
+}
+
+#[test]
+fn an_installation_of_hooks_that_answered_survives_and_one_that_did_not_is_finished() {
+    let sandbox = Sandbox::new();
+    let command = vec!["hooks", "install"];
+    cut_everywhere(
+        &sandbox,
+        &Case {
+            at_tip: false,
+            in_order: false,
+            name: "hooks install",
+            next: (command.clone(), &[0]),
+            command,
+            kept: &|sandbox, _| {
+                sandbox.heddle(&["hooks", "status"]).ok();
+            },
+        },
+    );
 }

@@ -15,7 +15,8 @@
 //! comes to [`Interrupted`] first: if the ref that the move was for has the new commit, the
 //! move is finished, else undone. Files are known by their content: one that is as in either
 //! commit, absent, or the beginning of either is what the dead git left of it; any other was
-//! changed since by somebody else, and stays as it is.
+//! changed since by somebody else, and stays as it is. The plan is synced before the first file
+//! moves, so that all this holds after a power cut too.
 //!
 //! # If another does the same now
 //! The caller holds the lock that captures in the checkout take. Other Git commands find
@@ -151,12 +152,12 @@ impl Moving {
         let lock = folder.join("lock");
         fs::write(&lock, format!("git-heddle moves this checkout to {to}\n"))
             .map_err(io_error("write", &lock))?;
-        write_plan(&folder, &moving.plan)?;
+        moving.write_plan()?;
         link_lock(checkout)?;
         if Stamp::of(&own) != moving.plan.index {
             // Changed between the look and the lock.
             moving.plan.index = Stamp::of(&own);
-            write_plan(&folder, &moving.plan)?;
+            moving.write_plan()?;
         }
         copy_with_time(&own, &folder.join("index"))?;
         Ok(moving)
@@ -228,7 +229,12 @@ impl Moving {
         // An unlocked index that knows nothing of the files is worse than one that stays locked
         // for a while.
         self.stays = true;
-        fs::rename(&moved, &own).map_err(io_error("write", &own))?;
+        // Git does not sync an index that it was told to put elsewhere.
+        let sync = |path: &Path| if self.durable { File::open(path)?.sync_all() } else { Ok(()) };
+        sync(&moved)
+            .and_then(|()| fs::rename(&moved, &own))
+            .and_then(|()| sync(&self.checkout.git_dir))
+            .map_err(io_error("write", &own))?;
         self.stays = false;
         Ok(())
     }
@@ -260,6 +266,22 @@ impl Moving {
         }
         command
     }
+
+    /// Writes the plan; it is there for whoever comes after a power cut, too, before the first
+    /// file moves: without it nobody would know those that have.
+    fn write_plan(&self) -> Result<(), GitError> {
+        let folder = self.checkout.folder();
+        let (new, path) = (folder.join("plan.new"), folder.join("plan"));
+        let text = serde_json::to_vec(&self.plan).map_err(|error| io_error("write", &path)(error.into()))?;
+        let sync = |file: &File| if self.durable { file.sync_all() } else { Ok(()) };
+        let sync_folder = |folder: &Path| File::open(folder).and_then(|folder| sync(&folder));
+        File::create(&new)
+            .and_then(|mut file| file.write_all(&text).and_then(|()| sync(&file)))
+            .and_then(|()| fs::rename(&new, &path))
+            .and_then(|()| sync_folder(&folder))
+            .and_then(|()| sync_folder(&self.checkout.git_dir))
+            .map_err(io_error("write", &path))
+    }
 }
 
 impl Drop for Moving {
@@ -273,15 +295,6 @@ impl Drop for Moving {
         }
         let _ = fs::remove_dir_all(folder);
     }
-}
-
-fn write_plan(folder: &Path, plan: &Plan) -> Result<(), GitError> {
-    let (new, path) = (folder.join("plan.new"), folder.join("plan"));
-    let text = serde_json::to_vec(plan).map_err(|error| io_error("write", &path)(error.into()))?;
-    File::create(&new)
-        .and_then(|mut file| file.write_all(&text))
-        .and_then(|()| fs::rename(&new, &path))
-        .map_err(io_error("write", &path))
 }
 
 /// Gives our file the name of Git's lock on the index.
