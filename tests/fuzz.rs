@@ -360,3 +360,14 @@ fn written_object(world: &World, raw: &[u8]) -> String {
     std::fs::remove_file(file).expect("removed");
     id
 }
+
+#[test]
+fn a_reserve_that_fails_where_the_worktree_is_not_there_is_taken_back() {
+    let world = World::new();
+    let args = ["agent", "reserve", "--thread", "u", "--worktree"].map(OsString::from);
+    let mut command = world.command(&args);
+    command.env("GIT_WORK_TREE", "nowhere");
+    let ended = world.run(command, b"", &STATUSES).unwrap_or_else(|fault| panic!("{fault}"));
+    let made = world.sandbox.commit("refs/heddle/threads/u");
+    assert_eq!(made.is_empty(), ended.code != Some(0), "{ended:?}");
+}

@@ -97,7 +97,11 @@ impl Program {
         command.envs(std::env::var_os(ALTERNATES).map(|told| (ALTERNATES, told)));
         command.env("GIT_DIR", &self.git_dir);
         match &self.worktree {
-            Some(worktree) => command.env("GIT_WORK_TREE", worktree).current_dir(worktree),
+            // Where it is not there, what needs none of it works all the same.
+            Some(worktree) => {
+                let stands = if worktree.is_dir() { worktree } else { &self.git_dir };
+                command.env("GIT_WORK_TREE", worktree).current_dir(stands)
+            }
             None => command.current_dir(&self.git_dir),
         };
         if self.durable {
