@@ -118,8 +118,15 @@ fn git_goes_on(sandbox: &Sandbox, tree: &str, done: &AtomicBool) -> Vec<String> 
             let mut made = made.lock().expect("no panic");
             let subject = format!("by hand {}", made.len());
             fs::write(format!("{tree}/file"), &subject).expect("file");
-            sandbox.git(&["-C", tree, "add", "file"]);
-            sandbox.git(&["-C", tree, "commit", "-q", "-m", &subject]);
+            // A `git gc` removes an empty folder of objects just as another git is to write there.
+            let raced = |ended: &Ended| ended.stderr.contains("unable to create temporary file");
+            for args in [&["-C", tree, "add", "file"][..], &["-C", tree, "commit", "-q", "-m", &subject]] {
+                let mut ended = sandbox.run("git", args);
+                while raced(&ended) {
+                    ended = sandbox.run("git", args);
+                }
+                ended.ok();
+            }
             made.push(subject);
         }
     });
