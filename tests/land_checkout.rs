@@ -105,6 +105,48 @@ fn switching_branches_while_threads_land_moves_no_other_branch() {
 }
 
 #[test]
+fn a_checkout_that_comes_to_the_target_while_it_lands_is_brought_along() {
+    let sandbox = Sandbox::new();
+    if sandbox.format.reftable {
+        // No branch moves while HEAD is about to: there is one lock for both.
+        return;
+    }
+    ready(&sandbox, "a", &[("file", "a\n")]);
+    sandbox.git(&["switch", "--quiet", "--create", "other"]);
+    let before = sandbox.git(&["rev-parse", "main"]);
+    let (said, home) = (sandbox.home().join("said"), sandbox.home().join("landing"));
+    // While the switch has written the index, and is about to move HEAD.
+    hook(
+        &sandbox,
+        "reference-transaction",
+        &format!(
+            "[ \"$1\" = prepared ] || exit 0\ngrep -q ' HEAD$' || exit 0\n[ ! -e '{said}' ] || exit 0\n\
+             : >'{said}'\nunset $(git rev-parse --local-env-vars)\ncd '{root}'\n\
+             {{ '{heddle}' thread land a >'{home}.out' 2>&1; echo $? >'{home}'; }} &\n\
+             while [ \"$(git rev-parse main)\" = {before} ] && [ ! -e '{home}' ]; do sleep 0.01; done\n",
+            said = said.display(),
+            root = sandbox.root().display(),
+            heddle = env!("CARGO_BIN_EXE_git-heddle"),
+            home = home.display(),
+            before = before.trim(),
+        ),
+    );
+    sandbox.git(&["switch", "--quiet", "main"]);
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let ended = || fs::read_to_string(&home).unwrap_or_default();
+    while !ended().ends_with('\n') {
+        assert!(Instant::now() < deadline, "the landing does not end");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let told = fs::read_to_string(home.with_extension("out")).expect("output");
+    assert_eq!(ended(), "0\n", "{told}");
+    assert!(told.contains("was brought along"), "{told}");
+    assert_eq!(sandbox.git(&["status", "--porcelain"]), "");
+    assert_eq!(fs::read_to_string(sandbox.root().join("file")).expect("file"), "a\n");
+    assert_nothing_left(&sandbox);
+}
+
+#[test]
 fn a_switch_or_commit_in_the_middle_of_a_landing_finds_the_index_locked() {
     let sandbox = Sandbox::new();
     sandbox.git(&["branch", "other"]);

@@ -41,6 +41,15 @@ pub enum Moved {
     Locked(String),
 }
 
+/// What became of a checkout that was behind its branch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CaughtUp {
+    /// It stands where the branch is.
+    Yes,
+    /// It is not behind any more, or on another branch.
+    Elsewhere,
+}
+
 /// How often it is looked where a branch is checked out that some HEAD names and no list has.
 const LOOKS: usize = 10;
 
@@ -198,6 +207,40 @@ impl Repo {
         let hook = ["hook", "run", "--ignore-missing", "post-merge", "--", "0"];
         let _ = Program::output(&mut git.command(hook), None);
         Ok(Moved::Yes)
+    }
+
+    /// Whether what is staged in a checkout is all of `commit`, and nothing else.
+    #[must_use]
+    pub fn is_staged(&self, checkout: &Checkout, commit: &CommitId) -> bool {
+        let mut command = checkout.program(false).command(["--no-optional-locks", "diff-index", "--cached"]);
+        command.args(["--quiet", commit.as_str(), "--"]);
+        Program::output(&mut command, None).is_ok_and(|output| output.status.success())
+    }
+
+    /// Brings a checkout of the branch `target`, which is at `to`, there from `from`, which its files
+    /// are of: it was switched to while the branch moved. No move of it may be left unfinished.
+    ///
+    /// # Errors
+    /// [`GitError::RefLocked`]; [`GitError::Program`] in Git's words, naming files in the way:
+    /// nothing has changed then.
+    pub fn catch_up(
+        &self,
+        checkout: &Checkout,
+        target: &str,
+        from: &CommitId,
+        to: &CommitId,
+    ) -> Result<CaughtUp, GitError> {
+        let moving = Moving::begin(checkout, target, from, to, self.is_durable())?;
+        let head = moving.head()?;
+        let stands = matches!(&head, Head::Branch { name, commit } if name == target && commit == to);
+        if !stands || !self.is_staged(checkout, from) {
+            return Ok(CaughtUp::Elsewhere);
+        }
+        // For what it learns of the files; that they differ from the new commit is why we are here.
+        moving.changed()?;
+        moving.files()?;
+        moving.install()?;
+        Ok(CaughtUp::Yes)
     }
 
     /// How a move of `target` ended that git refused with `error`.

@@ -18,6 +18,7 @@
 //! the merge is then made anew. A thread whose owner goes on after it was judged keeps its
 //! owner: what landed stays landed, the rest is still to land.
 
+mod late;
 mod outcome;
 
 use std::time::{Duration, Instant};
@@ -91,6 +92,8 @@ pub struct LandedThread {
     pub sessions: Vec<String>,
     /// What became of its worktrees.
     pub worktrees: Vec<Retirement>,
+    /// Where the target was, if it was checked out nowhere when it moved.
+    pub moved_from: Option<CommitId>,
     /// Why what comes after the target has moved is left to the next landing.
     pub unfinished: Option<String>,
 }
@@ -155,6 +158,7 @@ pub fn land(context: &Context<'_>, request: &Request, progress: &dyn Fn(&str)) -
         }
     }
     drop(scratch);
+    report.warnings.extend(late::catch_up(context, &report.landed));
     if let Some(remote) = &request.push {
         push(context, remote.as_deref(), &mut report, progress);
     }
@@ -346,9 +350,9 @@ fn land_one<'a>(
             // in the record, and the next landing finishes.
             Moved::Yes => {
                 let landed = finish(context, thread, &standing, &made, false);
-                return Ok(Outcome::Landed(
-                    landed.unwrap_or_else(|error| unfinished(thread, &standing, made, &error)),
-                ));
+                let landed = landed.unwrap_or_else(|error| unfinished(thread, &standing, made, &error));
+                let moved_from = checkout.is_none().then_some(standing.at);
+                return Ok(Outcome::Landed(LandedThread { moved_from, ..landed }));
             }
             Moved::Locked(said) => {
                 forget(context, thread)?;

@@ -107,6 +107,7 @@ pub(super) fn finish(
         already,
         sessions,
         worktrees,
+        moved_from: None,
         unfinished: None,
     })
 }
@@ -126,6 +127,7 @@ pub(super) fn unfinished(
         already: false,
         sessions: Vec::new(),
         worktrees: Vec::new(),
+        moved_from: None,
         unfinished: Some(error.to_string()),
     }
 }
