@@ -465,3 +465,27 @@ fn landings_and_commits_on_the_target_at_once_lose_nothing() {
     assert_eq!(sandbox.git(&["status", "--porcelain"]), "");
     sandbox.git(&["fsck", "--strict", "--no-dangling"]);
 }
+
+#[test]
+fn a_lock_on_the_target_is_waited_for_and_then_named() {
+    let sandbox = Sandbox::new();
+    if sandbox.format.reftable {
+        return;
+    }
+    ready(&sandbox, "a", "file", "a\n");
+    sandbox.git(&["checkout", "--quiet", "--detach"]);
+    let lock = sandbox.root().join(".git/refs/heads/main.lock");
+    let held = || fs::write(&lock, "").expect("lock");
+    held();
+    sandbox.git(&["config", "heddle.lockTimeout", "200ms"]);
+    let refused = sandbox.heddle(&["thread", "land", "a"]).exits(75);
+    assert!(refused.stderr.contains("refs/heads/main.lock\" exists"), "{refused:?}");
+    sandbox.git(&["config", "heddle.lockTimeout", "30s"]);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_millis(300));
+            fs::remove_file(&lock).expect("unlock");
+        });
+        sandbox.heddle(&["thread", "land", "a"]).exits(0);
+    });
+}

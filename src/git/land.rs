@@ -37,8 +37,8 @@ pub enum Moved {
     Yes,
     /// It was not where the merge was made for.
     Elsewhere,
-    /// Somebody holds a lock.
-    Locked(String),
+    /// Somebody holds this lock.
+    Locked(PathBuf),
 }
 
 /// What became of a checkout that was behind its branch.
@@ -181,10 +181,13 @@ impl Repo {
             Change { name: target.to_owned(), from: Expected::Exactly(old.clone()), to: Some(new.clone()) };
         let Some(checkout) = checkout else {
             let moved = self.change_refs(&[change], why);
-            return moved.map_or_else(|error| self.unmoved(target, old, error), |()| Ok(Moved::Yes));
+            return moved.map_or_else(
+                |error| self.unmoved(target, old, self.lock_of_head(self.common_dir()), error),
+                |()| Ok(Moved::Yes),
+            );
         };
         let moving = match Moving::begin(checkout, target, old, new, self.is_durable()) {
-            Err(GitError::RefLocked { lock, .. }) => return Ok(Moved::Locked(lock.display().to_string())),
+            Err(GitError::RefLocked { lock, .. }) => return Ok(Moved::Locked(lock)),
             moving => moving?,
         };
         // What was seen before the index was locked need not be so any more: whoever switches
@@ -200,7 +203,7 @@ impl Repo {
             && self.read_ref(target)?.as_ref() != Some(new)
         {
             moving.undo()?;
-            return self.unmoved(target, old, error);
+            return self.unmoved(target, old, self.lock_of_head(&checkout.git_dir), error);
         }
         moving.install()?;
         // As after `git merge`; what it says comes too late to stop anything.
@@ -243,13 +246,22 @@ impl Repo {
         Ok(CaughtUp::Yes)
     }
 
-    /// How a move of `target` ended that git refused with `error`.
-    fn unmoved(&self, target: &str, old: &CommitId, error: GitError) -> Result<Moved, GitError> {
+    /// How a move of `target` ended that git refused with `error`; `head_lock` is on the HEAD that
+    /// it locks too.
+    fn unmoved(
+        &self,
+        target: &str,
+        old: &CommitId,
+        head_lock: PathBuf,
+        error: GitError,
+    ) -> Result<Moved, GitError> {
         if self.read_ref(target)?.as_ref() != Some(old) {
             return Ok(Moved::Elsewhere);
         }
         match error {
-            GitError::Program { stderr, .. } if stderr.contains(".lock") => Ok(Moved::Locked(stderr)),
+            GitError::RefLocked { lock, .. } => Ok(Moved::Locked(lock)),
+            // With the branch Git locks HEAD of the worktree that it is checked out in.
+            GitError::Program { stderr, .. } if stderr.contains(".lock") => Ok(Moved::Locked(head_lock)),
             error => Err(error),
         }
     }

@@ -354,10 +354,9 @@ fn land_one<'a>(
                 let moved_from = checkout.is_none().then_some(standing.at);
                 return Ok(Outcome::Landed(LandedThread { moved_from, ..landed }));
             }
-            Moved::Locked(said) => {
+            Moved::Locked(lock) => {
                 forget(context, thread)?;
                 if Instant::now() >= deadline {
-                    let lock = std::path::PathBuf::from(said);
                     return Err(GitError::RefLocked { name: standing.target, lock }.into());
                 }
                 std::thread::sleep(Duration::from_millis(20));
