@@ -178,6 +178,33 @@ fn a_worktree_whose_git_is_killed_is_made_by_the_next() {
 }
 
 #[test]
+fn a_worktree_whose_removal_is_killed_is_no_work_of_the_next_owner() {
+    let make = || {
+        let sandbox = Sandbox::new();
+        let (session, tree) = in_a_worktree(&sandbox);
+        fs::create_dir(format!("{tree}/folder")).expect("folder");
+        for number in 0..5 {
+            fs::write(format!("{tree}/folder/{number}"), "work\n").expect("file");
+        }
+        sandbox.heddle(&["-C", &tree, "agent", "capture", "--session", &session, "-m", "work"]).ok();
+        (sandbox, words(&["agent", "release", "--session", &session]))
+    };
+    kill_git_everywhere("release of a worktree", make, |sandbox, _, about| {
+        let reserve = words(&["agent", "reserve", "--thread", "t", "--resume", "--worktree"]);
+        let next = again(sandbox, &reserve, about, &[0]);
+        let (session, tree) = (next.text("session_id"), next.text("path"));
+        assert_eq!(sandbox.git(&["-C", &tree, "status", "--porcelain"]), "", "{about}");
+        assert!(Path::new(&tree).join("folder/4").exists(), "{about}");
+        let captured =
+            sandbox.heddle(&["-C", &tree, "agent", "capture", "--session", &session, "-m", "x"]).ok();
+        assert_eq!(captured.json()["captured"], false, "{about}");
+        sandbox.heddle(&["agent", "release", "--session", &session]).ok();
+        assert_eq!(sandbox.git(&["worktree", "list"]).lines().count(), 1, "{about}");
+        is_clean(sandbox, about);
+    });
+}
+
+#[test]
 fn a_landing_whose_git_is_killed_is_made_by_the_next() {
     for diverged in [false, true] {
         let make = || (ready_thread(diverged), words(&["thread", "land", "t"]));

@@ -36,6 +36,7 @@ mod reflog;
 pub mod refs;
 mod reftable;
 pub mod remote;
+mod removal;
 pub mod repo;
 pub mod rules;
 pub mod stage;

@@ -13,6 +13,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use super::program::Program;
+use super::removal::Going;
 use super::{GitError, Repo};
 use crate::names::{CommitId, SessionId};
 
@@ -335,21 +336,19 @@ impl Repo {
             Holds::Nothing => 2,
         };
         command.args(std::iter::repeat_n("--force", forced)).arg("--").arg(&linked.path);
+        // On a full disk too: what goes makes room.
+        let going = Going::begin(linked, self.is_durable()).ok();
+        going.iter().for_each(|going| going.lend_to(&mut command));
         if let Err(error) = Program::run(&mut command, None) {
             // What a `git worktree add` or `remove` leaves that was killed Git refuses to remove.
             let unmade = linked.being_made_for().is_some() || !linked.is_there();
             if holds != Holds::Nothing || !unmade {
+                going.into_iter().for_each(|going| going.end(linked));
                 return Err(error);
             }
             linked.clear()?;
         }
-        if let Some(folder) = linked.path.parent() {
-            // `<repo>.heddle` goes with its last worktree; any other folder that is empty was
-            // not made here.
-            if folder == self.worktree_folder() {
-                let _ = fs::remove_dir(folder);
-            }
-        }
+        self.leave_no_empty_folder(&linked.path);
         Ok(())
     }
 }

@@ -153,6 +153,9 @@ pub fn foresee(
         // That the thread has a living owner is for the reserve to say.
         let owner = owner_of(context, ThreadRecord::read(&context.layout, thread)?.as_ref());
         let owned = owner.is_some_and(|owner| owner.liveness.may_live());
+        if !owned && finish_removal(context, &linked)? {
+            continue;
+        }
         if !owned
             && binding.is_some()
             && linked.is_there()
@@ -212,6 +215,16 @@ pub(super) fn lock_captures(context: &Context<'_>, git_dir: &Path, path: &Path) 
     Ok(FileLock::acquire(&Layout::binding_lock(git_dir), terms, context.platform)?)
 }
 
+/// Finishes a removal of the worktree that was interrupted; whether it is gone now. Under
+/// `%worktrees.lock`.
+pub(super) fn finish_removal(context: &Context<'_>, linked: &Linked) -> Result<bool, Error> {
+    if !linked.is_going() {
+        return Ok(false);
+    }
+    let _captures = lock_captures(context, &linked.git_dir, &linked.path)?;
+    Ok(context.repo.finish_removal(linked, context.lock_timeout())?)
+}
+
 /// Gives the live `session` a worktree at the tip of its thread: the one that it was given
 /// before, the one that the thread's last owner left, or a new one. From then on `holder`
 /// keeps it alive. With `resume` the last
@@ -231,6 +244,9 @@ pub fn provide(
     let serial = serial(context)?;
     for (linked, binding) in made_for(context, &session.thread)? {
         if asked.is_some() && linked.path != path {
+            continue;
+        }
+        if finish_removal(context, &linked)? {
             continue;
         }
         let lock = lock_captures(context, &linked.git_dir, &linked.path)?;

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use super::{head_of, last_command, lock_captures, reasons, serial, worktree_of};
+use super::{finish_removal, head_of, last_command, lock_captures, reasons, serial, worktree_of};
 use crate::context::Context;
 use crate::error::Error;
 use crate::git::moving::Checkout;
@@ -105,6 +105,9 @@ pub(super) fn retire_linked(
     if let Some(reason) = &linked.locked {
         let reasons = vec![format!("it is locked{}{reason}", if reason.is_empty() { "" } else { ": " })];
         return Ok(Retirement::Kept { path, reasons });
+    }
+    if finish_removal(context, linked)? {
+        return Ok(Retirement::Removed(path));
     }
     if !linked.is_there() {
         // Deleted by hand: only Git's own note of it is left.
