@@ -72,7 +72,11 @@ impl Run {
             let over = Call { start: after, end: after, did: Did::Lost(session.id.clone()) };
             // Somebody may have ended it before it could.
             let end = killed(Attempt::Release(session.id.clone(), status));
-            let mut calls = vec![within(Did::Reserved(session.clone())), end, over];
+            let mut calls = vec![within(Did::Reserved(session.clone())), end];
+            // It says so where a lock that somebody killed has left kept it from releasing.
+            if !self.ended.stderr.contains("the session was not released") {
+                calls.push(over);
+            }
             calls.extend(captured.map(within));
             return calls;
         }
