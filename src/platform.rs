@@ -5,6 +5,7 @@
 //! fallbacks are conservative: without a boot id and process start times nothing is ever
 //! *known* to be dead by process evidence, and leases decide.
 
+pub mod change;
 #[cfg(target_os = "linux")]
 pub mod changes;
 #[cfg(not(target_os = "linux"))]

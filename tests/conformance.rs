@@ -26,16 +26,6 @@ const WAIT: Duration = Duration::from_secs(10);
 const TIP: &str = "refs/heddle/threads/t";
 const MARK: &str = "refs/heddle/ready/t";
 
-fn sandbox(format: Format) -> Sandbox {
-    let sandbox = Sandbox::of(format).initialized();
-    sandbox.commit("first");
-    // The library is used from here, where the sandbox's environment does not count.
-    for (key, value) in [("user.name", "Ada"), ("user.email", "ada@example.com")] {
-        sandbox.git(&["config", key, value]);
-    }
-    sandbox
-}
-
 fn id(sandbox: &Sandbox, rev: &str) -> CommitId {
     CommitId::parse(&sandbox.git(&["rev-parse", rev])).expect("an id")
 }
@@ -47,7 +37,7 @@ fn moves<'a>(to: &'a CommitId, message: &'a str) -> Intent<'a> {
 #[test]
 fn revisions_are_resolved_as_git_does() {
     for format in ALL {
-        let sandbox = sandbox(format);
+        let sandbox = Sandbox::for_the_library(format);
         sandbox.commit("second");
         sandbox.git(&["tag", "-a", "-m", "x", "annotated"]);
         sandbox.git(&["branch", "side/line", "HEAD~1"]);
@@ -106,7 +96,7 @@ fn revisions_are_resolved_as_git_does() {
 #[test]
 fn refs_are_compared_and_swapped() {
     for format in ALL {
-        let sandbox = sandbox(format);
+        let sandbox = Sandbox::for_the_library(format);
         sandbox.commit("second");
         let (one, two) = (id(&sandbox, "HEAD~1"), id(&sandbox, "HEAD"));
         let repo = Repo::at(&sandbox.root()).expect("repository");
@@ -169,7 +159,7 @@ fn refs_are_compared_and_swapped() {
 #[test]
 fn many_refs_are_read_as_git_reads_them() {
     for format in ALL {
-        let sandbox = sandbox(format);
+        let sandbox = Sandbox::for_the_library(format);
         let names =
             |step: usize| (0..3000).step_by(step).map(|number| format!("refs/heddle/threads/n{number:05}/x"));
         let feed = |verb: &str, step: usize| {
@@ -207,7 +197,7 @@ fn many_refs_are_read_as_git_reads_them() {
 #[test]
 fn a_repository_is_opened_wherever_it_is_looked_at_from() {
     for format in ALL {
-        let sandbox = sandbox(format);
+        let sandbox = Sandbox::for_the_library(format);
         let about = format.name();
         sandbox.git(&["worktree", "add", "--quiet", "--detach", "../linked"]);
         sandbox.git(&["clone", "--quiet", "--bare", ".", "../bare"]);
@@ -240,7 +230,7 @@ fn a_repository_is_opened_wherever_it_is_looked_at_from() {
 #[test]
 fn an_id_of_the_other_length_names_nothing() {
     for format in ALL {
-        let sandbox = sandbox(format);
+        let sandbox = Sandbox::for_the_library(format);
         let repo = Repo::at(&sandbox.root()).expect("repository");
         let other = Format { sha256: !format.sha256, ..format }.id_of('1');
         assert!(matches!(repo.resolve(&other), Err(GitError::RevNotFound { .. })), "{}", format.name());
@@ -258,7 +248,7 @@ fn an_id_of_the_other_length_names_nothing() {
 #[test]
 fn symbolic_refs_are_told_from_others() {
     for format in ALL {
-        let sandbox = sandbox(format);
+        let sandbox = Sandbox::for_the_library(format);
         sandbox.git(&["symbolic-ref", TIP, "refs/heads/main"]);
         let repo = Repo::at(&sandbox.root()).expect("repository");
         assert!(matches!(repo.read_ref(TIP), Err(GitError::Unusable { .. })), "{}", format.name());
@@ -273,7 +263,7 @@ fn symbolic_refs_are_told_from_others() {
 #[test]
 fn a_ref_that_is_locked_is_given_up_after_its_time_and_only_then() {
     for format in ALL {
-        let sandbox = sandbox(format);
+        let sandbox = Sandbox::for_the_library(format);
         let to = id(&sandbox, "HEAD");
         let (one, two) = (Repo::at(&sandbox.root()).expect("one"), Repo::at(&sandbox.root()).expect("two"));
         let held = one.lock_ref(TIP, moves(&to, "x"), WAIT).expect("locked");
@@ -289,7 +279,7 @@ fn a_ref_that_is_locked_is_given_up_after_its_time_and_only_then() {
 #[test]
 fn moves_of_head_are_told_by_what_made_them() {
     for format in ALL {
-        let sandbox = sandbox(format);
+        let sandbox = Sandbox::for_the_library(format);
         let repo = Repo::at(&sandbox.root()).expect("repository");
         let first = id(&sandbox, "HEAD");
         let moved = repo.last_move_of_head().expect("a move");
@@ -315,7 +305,7 @@ fn moves_of_head_are_told_by_what_made_them() {
 #[test]
 fn commits_are_written_and_walked_as_git_does() {
     for format in ALL {
-        let sandbox = sandbox(format);
+        let sandbox = Sandbox::for_the_library(format);
         let about = format.name();
         for name in ["second", "third"] {
             sandbox.commit(name);
@@ -352,7 +342,7 @@ fn commits_are_written_and_walked_as_git_does() {
 #[test]
 fn differences_and_conflicts_are_those_that_git_finds() {
     for format in ALL {
-        let sandbox = sandbox(format);
+        let sandbox = Sandbox::for_the_library(format);
         let root = sandbox.root();
         fs::create_dir_all(root.join("a/b")).expect("folder");
         for (name, content) in [("a/b/deep", "1\n2\n3\n"), ("a/stays", "x\n"), ("file", "x\n")] {

@@ -12,23 +12,13 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
-use support::format::{ALL, Format};
+use support::format::ALL;
 use support::{Answer, Sandbox, put, text};
-
-fn sandbox(format: Format) -> Sandbox {
-    let sandbox = Sandbox::of(format).initialized();
-    sandbox.commit("first");
-    // The library is used from here, where the sandbox's environment does not count.
-    for (key, value) in [("user.name", "Ada"), ("user.email", "ada@example.com")] {
-        sandbox.git(&["config", key, value]);
-    }
-    sandbox
-}
 
 #[test]
 fn a_thread_goes_from_its_reservation_to_its_target() {
     for format in ALL {
-        let sandbox = sandbox(format);
+        let sandbox = Sandbox::for_the_library(format);
         let reserved = sandbox.reserve("fix", &["--worktree"]);
         let (session, path) = (text(&reserved, "session_id"), text(&reserved, "path"));
         put(path.as_ref(), "work", "work\n");
@@ -65,7 +55,7 @@ fn extensions_that_git_knows_are_worked_with_and_any_other_is_refused_by_name() 
             ("unheardOf", "true"),
         ] {
             let about = format!("{} {extension}={value}", format.name());
-            let sandbox = sandbox(format);
+            let sandbox = Sandbox::for_the_library(format);
             let set = |key: &str, value: &str| {
                 sandbox.git(&["config", "--file", ".git/config", key, value]);
             };
@@ -97,7 +87,7 @@ fn extensions_that_git_knows_are_worked_with_and_any_other_is_refused_by_name() 
 #[test]
 fn a_session_lives_on_when_git_moves_its_refs_to_the_other_format() {
     for format in ALL {
-        let sandbox = sandbox(format);
+        let sandbox = Sandbox::for_the_library(format);
         let session = text(&sandbox.reserve("fix", &[]), "session_id");
         put(&sandbox.root(), "work", "one\n");
         sandbox.heddle(&["agent", "capture", "--session", &session, "-m", "one"]).exits(0);
@@ -139,7 +129,7 @@ fn the_reservation_loop_starts_hardly_any_process() {
         return;
     }
     for format in ALL {
-        let sandbox = sandbox(format);
+        let sandbox = Sandbox::for_the_library(format);
         let held = usize::from(format.reftable);
         let (answer, reserve) = started(&sandbox, &["agent", "reserve", "--thread", "t", "--anchor", "main"]);
         let session = text(&answer, "session_id");
@@ -160,7 +150,7 @@ printf 'fatal: unknown repository extension found:\n\trefstorage\n' >&2
 exit 128
 "#;
     for format in ALL.into_iter().filter(|format| format.reftable) {
-        let mut sandbox = sandbox(format);
+        let mut sandbox = Sandbox::for_the_library(format);
         replace_git(&mut sandbox, script);
         let refused = sandbox.heddle(&["agent", "reserve", "--thread", "t"]).exits(128);
         let said = "too old for its extension 'refstorage': refs in tables need Git 2.45";
@@ -189,7 +179,7 @@ fn release(mut holder: Child) {
 #[test]
 fn a_lock_on_all_refs_is_waited_for_and_is_no_conflict() {
     for format in ALL.into_iter().filter(|format| format.reftable) {
-        let sandbox = sandbox(format);
+        let sandbox = Sandbox::for_the_library(format);
         let reserved = sandbox.reserve("t", &[]);
         let session = text(&reserved, "session_id");
         put(&sandbox.root(), "work", "work\n");
@@ -240,7 +230,7 @@ sed -zu '/^commit$/Q' >&3
 kill -9 $! $PPID
 "#;
     for format in ALL.into_iter().filter(|format| format.reftable) {
-        let mut sandbox = sandbox(format);
+        let mut sandbox = Sandbox::for_the_library(format);
         let lock = sandbox.root().join(".git/reftable/tables.list.lock");
         replace_git(&mut sandbox, script);
         let harmless = sandbox.home().join("harmless");

@@ -28,7 +28,7 @@ use super::trees::{SUBMODULE, differences, mode_of};
 use super::write_tree::may_write;
 use super::{GitError, Repo};
 use crate::names::CommitId;
-use crate::platform::changes::Changed;
+use crate::platform::change::Changed;
 
 /// What is staged, or why everything has to be looked at.
 pub type Staged<'a> = Result<(Staging<'a>, Vec<String>), String>;

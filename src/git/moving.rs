@@ -24,19 +24,20 @@
 //! replaces it, here as in any checkout.
 
 use std::ffi::OsStr;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::follow::{move_head, unlock_head};
 use super::program::Program;
 use super::stage::{Stamp, copy_with_time, io_error};
+use super::still::lock_within;
 use super::worktree::Linked;
 use super::{GitError, Repo};
 use crate::names::CommitId;
@@ -330,17 +331,8 @@ impl Interrupted {
         }
         let path = folder.join("alive");
         let alive = File::create(&path).map_err(io_error("lock", &path))?;
-        let deadline = Instant::now() + timeout;
-        while let Err(error) = alive.try_lock() {
-            match error {
-                TryLockError::WouldBlock if Instant::now() < deadline => {
-                    std::thread::sleep(Duration::from_millis(5));
-                }
-                TryLockError::WouldBlock => {
-                    return Err(GitError::RefLocked { name: "index".to_owned(), lock: path });
-                }
-                TryLockError::Error(error) => return Err(io_error("lock", &path)(error)),
-            }
+        if !lock_within(&alive, &path, timeout)? {
+            return Err(GitError::RefLocked { name: "index".to_owned(), lock: path });
         }
         let plan =
             fs::read(folder.join("plan")).ok().and_then(|text| serde_json::from_slice::<Plan>(&text).ok());

@@ -11,13 +11,14 @@
 //! nothing is missing it never began. Where there is something else as well, somebody has gone on
 //! in what was left, and a person has to look at it.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::program::Program;
 use super::stage::io_error;
+use super::still::lock_within;
 use super::worktree::Linked;
 use super::{GitError, Repo};
 
@@ -94,17 +95,8 @@ impl Repo {
     pub fn finish_removal(&self, linked: &Linked, timeout: Duration) -> Result<bool, GitError> {
         let path = linked.git_dir.join(GOING);
         let Ok(file) = File::open(&path) else { return Ok(false) };
-        let deadline = Instant::now() + timeout;
-        while let Err(error) = file.try_lock() {
-            match error {
-                TryLockError::WouldBlock if Instant::now() < deadline => {
-                    std::thread::sleep(Duration::from_millis(5));
-                }
-                TryLockError::WouldBlock => {
-                    return Err(GitError::RefLocked { name: format!("worktrees/{}", linked.id), lock: path });
-                }
-                TryLockError::Error(error) => return Err(io_error("lock", &path)(error)),
-            }
+        if !lock_within(&file, &path, timeout)? {
+            return Err(GitError::RefLocked { name: format!("worktrees/{}", linked.id), lock: path });
         }
         if !path.exists() {
             // The git that was waited for has finished.

@@ -35,13 +35,14 @@ use super::index_splice::Whole;
 use super::only::Only;
 use super::program::Program;
 use super::repo::tree_id;
+use super::scratch::remove_abandoned;
 use super::trees::differences;
 use super::write_tree::write_tree;
 use super::{GitError, Repo};
 use crate::names::{CommitId, TreeId};
 use crate::store::journal::FileIdentity;
 
-const PREFIX: &str = "heddle-scratch-";
+pub(super) const PREFIX: &str = "heddle-scratch-";
 const CACHE: &str = "heddle-index-";
 /// The cached index after a capture of some paths: older than the tip.
 const BEHIND: &str = "heddle-index-behind";
@@ -147,7 +148,7 @@ pub fn unmerged_fault(repo: &Repo) -> Result<Option<String>, GitError> {
 }
 
 /// The files of `folder` whose names begin with `prefix`.
-fn files_with(folder: &Path, prefix: &str) -> Vec<PathBuf> {
+pub(super) fn files_with(folder: &Path, prefix: &str) -> Vec<PathBuf> {
     let fits = |entry: &fs::DirEntry| entry.file_name().as_bytes().starts_with(prefix.as_bytes());
     fs::read_dir(folder).into_iter().flatten().flatten().filter(fits).map(|entry| entry.path()).collect()
 }
@@ -583,27 +584,6 @@ fn is_filled(path: &Path) -> bool {
 /// The shared halves of split indexes beside `index`.
 pub(super) fn shared_halves(index: &Path) -> Vec<PathBuf> {
     index.parent().map(|folder| files_with(folder, "sharedindex.")).unwrap_or_default()
-}
-
-/// The scratch folders of processes that are gone: their lock is free. One that has no lock
-/// file yet is being made by a capture of this worktree, which its lock excludes, or was left
-/// before it came to that.
-#[must_use]
-pub fn abandoned(git_dir: &Path) -> Vec<PathBuf> {
-    let is_free = |folder: &PathBuf| {
-        let lock = File::open(folder.join("alive"));
-        lock.is_err() || lock.is_ok_and(|lock| lock.try_lock_shared().is_ok())
-    };
-    files_with(git_dir, PREFIX).into_iter().filter(is_free).collect()
-}
-
-/// Removes the [`abandoned`] scratch folders. The caller holds the lock that captures of this
-/// worktree take.
-pub fn remove_abandoned(git_dir: &Path) {
-    for folder in abandoned(git_dir) {
-        super::follow::unlock_after(&folder, git_dir);
-        let _ = fs::remove_dir_all(folder);
-    }
 }
 
 pub(super) fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> GitError {

@@ -16,7 +16,7 @@ use super::moves;
 use crate::context::Context;
 use crate::error::Error;
 use crate::git::moving::Checkout;
-use crate::git::stage::{abandoned, remove_abandoned};
+use crate::git::scratch::{abandoned, remove_abandoned};
 use crate::names::{DROPPED, READY, SessionId, THREADS, ThreadName};
 use crate::platform::listed_is_gone;
 use crate::session::binding::Binding;

@@ -25,7 +25,7 @@ use crate::error::Error;
 use crate::git::changed::between;
 use crate::git::{Repo, rules};
 use crate::names::{CommitId, SessionId};
-use crate::platform::changes::Changed;
+use crate::platform::change::Changed;
 use crate::session::Session;
 use crate::store::Layout;
 use crate::store::atomic_file::{self, Durability};

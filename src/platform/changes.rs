@@ -25,6 +25,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use super::change::{Changed, Trouble};
 use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags as Told, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
 
@@ -35,24 +36,6 @@ const MOST_PATHS: usize = 16_384;
 const MOST_FOLDERS: usize = 100_000;
 /// The part of the user's allowance that one tree may take.
 const SHARE: usize = 4;
-
-/// A path at which something changed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Changed {
-    /// From the top folder.
-    pub path: Vec<u8>,
-    /// Whether anything below it may have changed too.
-    pub whole: bool,
-}
-
-/// Why nothing can be told any more.
-#[derive(Debug)]
-pub enum Trouble {
-    /// Changes were lost, and what is watched is not all; it can be begun anew.
-    Lost,
-    /// It cannot be watched at all.
-    Unable(String),
-}
 
 /// A tree that is watched.
 #[derive(Debug)]

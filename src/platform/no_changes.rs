@@ -3,23 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
-/// A path at which something changed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Changed {
-    /// From the top folder.
-    pub path: Vec<u8>,
-    /// Whether anything below it may have changed too.
-    pub whole: bool,
-}
-
-/// Why nothing can be told any more.
-#[derive(Debug)]
-pub enum Trouble {
-    /// Changes were lost.
-    Lost,
-    /// It cannot be watched at all.
-    Unable(String),
-}
+use super::change::{Changed, Trouble};
 
 /// A tree that is watched: there is none.
 #[derive(Debug)]

@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::server::is_private;
 use super::{ALIVE, Head, Moment, PREFIX, Question, VERSION, folder, identity, with_socket};
 use crate::names::SessionId;
-use crate::platform::changes::Changed;
+use crate::platform::change::Changed;
 
 /// How long an answer is waited for; then a capture looks at everything itself.
 const LIMIT: Duration = Duration::from_secs(1);

@@ -13,7 +13,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::{ALIVE, Head, Moment, Question, VERSION, folder, identity, remove_stale, with_socket};
 use crate::names::SessionId;
-use crate::platform::changes::{Changed, Changes, Trouble, is_told_of};
+use crate::platform::change::{Changed, Trouble};
+use crate::platform::changes::{Changes, is_told_of};
 use crate::store::Layout;
 
 /// How long a process lives before watching for it is begun: most commands capture nothing.

@@ -82,6 +82,17 @@ impl Sandbox {
         Self { home, format, first_on_path: None }
     }
 
+    /// One with a commit, which the library is used in from the test's own process: the sandbox's
+    /// environment does not count there.
+    pub(crate) fn for_the_library(format: format::Format) -> Self {
+        let sandbox = Self::of(format).initialized();
+        sandbox.commit("first");
+        for (key, value) in [("user.name", "Ada"), ("user.email", "ada@example.com")] {
+            sandbox.git(&["config", key, value]);
+        }
+        sandbox
+    }
+
     /// A repository without a commit.
     pub(crate) fn unborn() -> Self {
         Self::empty().initialized()
