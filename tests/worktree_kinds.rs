@@ -114,3 +114,26 @@ fn a_worktree_with_relative_links_is_captured_refreshed_and_found_again() {
     sandbox.heddle_in(&path, &args).exits(0);
     assert_eq!(sandbox.git(&["show", "refs/heddle/threads/t:loose"]), "loose");
 }
+
+#[test]
+fn a_repository_that_was_put_where_a_worktree_was_being_removed_stays() {
+    let sandbox = Sandbox::new();
+    sandbox.commit_in(&sandbox.root(), "kept", "kept\n");
+    let reserved = sandbox.reserve("t", &["--worktree"]);
+    let (session, path) = (text(&reserved, "session_id"), PathBuf::from(text(&reserved, "path")));
+    let shown = path.to_str().expect("path");
+    let git_dir = PathBuf::from(sandbox.git_in(&path, &["rev-parse", "--absolute-git-dir"]));
+    sandbox.git(&["worktree", "lock", shown]);
+    sandbox.heddle(&["agent", "release", "--session", &session]).exits(0);
+    sandbox.git(&["worktree", "unlock", shown]);
+    // As a removal leaves it that was killed at its last file; then somebody came, with the same files.
+    fs::write(git_dir.join("heddle-removing"), "").expect("mark");
+    fs::remove_dir_all(&path).expect("removed");
+    sandbox.git(&["clone", "--quiet", ".", shown]);
+    let refused = sandbox.heddle(&["agent", "reserve", "--thread", "t", "--resume", "--worktree"]);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.stderr.contains("it exists"), "{refused:?}");
+    assert_eq!(fs::read_to_string(path.join("kept")).expect("file"), "kept\n");
+    assert_eq!(sandbox.git_in(&path, &["status", "--porcelain"]), "");
+    assert!(!git_dir.exists(), "what Git knew of the worktree goes");
+}

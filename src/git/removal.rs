@@ -108,7 +108,10 @@ impl Repo {
                 Ok(false)
             }
             Left::Remains => {
-                for folder in [&linked.path, &linked.git_dir] {
+                // The path may be another repository's by now, with the very same files.
+                let given_away = !linked.is_there() && linked.path.join(".git").exists();
+                let worktree = (!given_away).then_some(&linked.path);
+                for folder in worktree.into_iter().chain([&linked.git_dir]) {
                     match fs::remove_dir_all(folder) {
                         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                             return Err(io_error("remove", folder)(error));
