@@ -111,6 +111,9 @@ fn finish(context: &Context<'_>, thread: &ThreadName, standing: &Standing) -> Re
     let name = format!("{kept_as}-worktree");
     let work = context.repo.read_ref(&name)?;
     for linked in &trees {
+        if worktrees::finish_removal(context, linked)? {
+            continue;
+        }
         let holds = match (snapshot(linked, &tip, standing.force)?, &work) {
             (Some(now), Some(work)) if same_tree(context, &now, work)? => Holds::Nothing,
             _ => Holds::Work,

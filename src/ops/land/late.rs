@@ -12,6 +12,7 @@
 //! checkout that was switched to in that instant stays as it is: what has landed shows there as
 //! staged to be undone.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::LandedThread;
@@ -20,6 +21,7 @@ use crate::error::Error;
 use crate::git::land::CaughtUp;
 use crate::names::CommitId;
 use crate::ops::{moves, worktrees};
+use crate::session::binding::Binding;
 
 /// How long a switch that is under way may take, after which it is not waited for.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -46,12 +48,15 @@ pub(super) fn catch_up(context: &Context<'_>, landed: &[LandedThread]) -> Vec<St
     said
 }
 
-/// Waits until nobody is in the middle of a switch; false if there is no checkout at all.
+/// Waits until nobody is in the middle of a switch; false if no checkout is a user's own.
 fn wait_for_switches(context: &Context<'_>) -> bool {
-    let checkouts = context.repo.checkouts();
+    let mut checkouts = context.repo.checkouts();
+    // Those that serve sessions have their HEAD detached, and are always busy with captures.
+    let is_made = |git_dir: &Path| Binding::read(git_dir).ok().flatten().is_some_and(|binding| binding.made);
+    checkouts.retain(|checkout| !is_made(&checkout.git_dir));
     let deadline = Instant::now() + PATIENCE;
     let is_busy = || {
-        let locked = |git_dir: &std::path::Path| {
+        let locked = |git_dir: &Path| {
             git_dir.join("index.lock").exists() || context.repo.lock_of_head(git_dir).exists()
         };
         checkouts.iter().any(|checkout| locked(&checkout.git_dir))
