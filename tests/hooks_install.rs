@@ -5,10 +5,11 @@
 mod support;
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -79,12 +80,18 @@ fn git_says(sandbox: &Sandbox, folder: &Path, args: &[&str]) -> Answer {
 /// Starts a hook as Git does, with that on its standard input.
 fn feed(sandbox: &Sandbox, path: &Path, args: &[&str], input: &[u8]) -> Answer {
     let mut command = sandbox.program(path, &sandbox.root(), args);
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the hook");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let mut child = loop {
+        match command.spawn() {
+            // The hook was written by this process: what another test forked meanwhile has it open
+            // for writing, until it becomes its own program.
+            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            child => break child.expect("the hook"),
+        }
+    };
     let mut stdin = child.stdin.take().expect("a pipe");
     let input = input.to_owned();
     let writer = std::thread::spawn(move || {
