@@ -160,9 +160,15 @@ fn keep_identities(sandbox: &Sandbox, before: &Files) {
         plan["index"]["modified"] = json!([meta.mtime(), meta.mtime_nsec()]);
         fs::write(folder.join("plan"), plan.to_string()).expect("plan");
     }
-    // Nor does it keep its mode.
+    // Nor does anything keep its mode.
+    let set = |path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("mode");
     for hook in files(&sandbox.git_dir().join("hooks"), &|_| true) {
-        fs::set_permissions(hook, fs::Permissions::from_mode(0o755)).expect("mode");
+        set(hook, 0o755);
+    }
+    for entry in fs::read_dir(sandbox.git_dir()).expect("folder").flatten() {
+        if entry.file_name().as_encoded_bytes().starts_with(b"heddle-watch-") {
+            set(entry.path(), 0o700);
+        }
     }
 }
 
@@ -381,7 +387,11 @@ fn ready_thread(sandbox: &Sandbox) {
 fn a_run_that_ended_survives_and_one_that_did_not_is_repaired() {
     let sandbox = Sandbox::new();
     sandbox.write("work", "work\n");
-    let line = format!("exec '{BINARY}' agent capture -m work");
+    // The watcher is there, and what the capture knew of it was written down.
+    let line = format!(
+        "until test -e .git/heddle-watch-$HEDDLE_SESSION/socket; do sleep 0.01; done
+        exec '{BINARY}' agent capture -m work"
+    );
     cut_everywhere(
         &sandbox,
         &Case {

@@ -1,6 +1,6 @@
 //! Capturing what a watcher saw change, instead of looking at the whole worktree.
 //!
-//! After a capture of everything it is written down, in the worktree's own Git directory, at which
+//! After a capture of everything it is written down, in the watcher's own folder, at which
 //! moment of the watcher the look at the worktree began, which commit came of it and by which
 //! rules: from there on the worktree is that commit, and what changed since. The next capture
 //! asks for the changes since that moment, stages those alone, and writes down its own.
@@ -27,9 +27,7 @@ use crate::git::{Repo, rules};
 use crate::names::{CommitId, SessionId};
 use crate::platform::change::Changed;
 use crate::session::Session;
-use crate::store::Layout;
-use crate::store::atomic_file::{self, Durability};
-use crate::watch::{Answer, Moment, Silence, ask};
+use crate::watch::{Answer, Moment, Silence, ask, remember, remembered};
 
 /// The version of the note.
 const VERSION: u32 = 1;
@@ -111,21 +109,19 @@ impl Watched {
 
     /// Writes down that the worktree was `commit` when the watcher was asked. A cache: what goes
     /// wrong is ignored.
-    pub fn settle(self, repo: &Repo, session: &SessionId, commit: &CommitId) {
+    pub fn settle(self, repo: &Repo, id: &SessionId, commit: &CommitId) {
         let Some((moment, rules)) = self.next else { return };
-        let (session, commit) = (session.as_str().to_owned(), commit.as_str().to_owned());
+        let (session, commit) = (id.as_str().to_owned(), commit.as_str().to_owned());
         let note = Note { version: VERSION, session, moment, commit, rules };
         if let Ok(bytes) = serde_json::to_vec(&note) {
-            // It means nothing without the watcher, which no power cut outlasts.
-            let _ = atomic_file::replace(&Layout::watched(repo.git_dir()), &bytes, Durability::ProcessDeath);
+            remember(repo.git_dir(), id, &bytes);
         }
     }
 }
 
 /// What the last capture of the session in the worktree with this Git directory wrote down.
 fn read(git_dir: &Path, session: &SessionId) -> Option<Note> {
-    let bytes = atomic_file::read("note of a watcher", &Layout::watched(git_dir)).ok()??;
-    let note: Note = serde_json::from_slice(&bytes).ok()?;
+    let note: Note = serde_json::from_slice(&remembered(git_dir, session)?).ok()?;
     (note.version == VERSION && note.session == session.as_str()).then_some(note)
 }
 

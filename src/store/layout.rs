@@ -212,12 +212,6 @@ impl Layout {
         worktree_git_dir.join("heddle-refresh")
     }
 
-    /// What the last capture in that worktree knew from its watcher.
-    #[must_use]
-    pub fn watched(worktree_git_dir: &Path) -> PathBuf {
-        worktree_git_dir.join("heddle-watched.json")
-    }
-
     /// The lock that serialises captures in the worktree with this Git directory.
     #[must_use]
     pub fn binding_lock(worktree_git_dir: &Path) -> PathBuf {

@@ -19,11 +19,13 @@
 mod client;
 mod server;
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::names::SessionId;
+use crate::store::atomic_file;
 pub use client::{Answer, Silence, ask, remove_stale, stale};
 pub use server::Watcher;
 
@@ -35,6 +37,9 @@ const PREFIX: &str = "heddle-watch-";
 
 /// The file in such a folder that its process holds a lock on.
 const ALIVE: &str = "alive";
+
+/// The file in it in which captures remember what they need to ask.
+const NOTE: &str = "note.json";
 
 /// A moment in what a watcher saw.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +75,23 @@ struct Head {
 /// The folder of the watcher for `session` in the worktree with this Git directory.
 fn folder(git_dir: &Path, session: &SessionId) -> PathBuf {
     git_dir.join(format!("{PREFIX}{session}"))
+}
+
+/// What was remembered of the watcher for `session`; `None` if nothing was, or nobody watches.
+#[must_use]
+pub fn remembered(git_dir: &Path, session: &SessionId) -> Option<Vec<u8>> {
+    atomic_file::read("note of a watcher", &folder(git_dir, session).join(NOTE)).ok()?
+}
+
+/// Remembers `note` as long as the watcher for `session` watches. A cache: what goes wrong is
+/// ignored, and where the folder went meanwhile, it is not made anew. What a killed process
+/// leaves of it goes with the folder.
+pub fn remember(git_dir: &Path, session: &SessionId, note: &[u8]) {
+    let path = folder(git_dir, session).join(NOTE);
+    let new = atomic_file::sibling(&path);
+    let written = atomic_file::no_follow().write(true).create(true).truncate(true).open(&new);
+    let written = written.and_then(|mut file| file.write_all(note));
+    let _ = written.and_then(|()| std::fs::rename(&new, &path));
 }
 
 /// Device and inode of a folder.

@@ -15,7 +15,6 @@ use super::{ALIVE, Head, Moment, Question, VERSION, folder, identity, remove_sta
 use crate::names::SessionId;
 use crate::platform::change::{Changed, Trouble};
 use crate::platform::changes::{Changes, is_told_of};
-use crate::store::Layout;
 
 /// How long a process lives before watching for it is begun: most commands capture nothing.
 const SETTLING: Duration = Duration::from_millis(100);
@@ -102,7 +101,6 @@ impl Place {
     }
 
     fn close(&self) {
-        let _ = fs::remove_file(Layout::watched(&self.git_dir));
         let _ = fs::remove_dir_all(&self.folder);
     }
 }
