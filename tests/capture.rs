@@ -317,6 +317,63 @@ fn filters_ignore_rules_modes_links_and_odd_names_are_as_git_has_them() {
 }
 
 #[test]
+fn lines_are_counted_as_git_counts_them_with_and_without_attributes() {
+    let contents: [&[u8]; 9] = [
+        b"",
+        b"one\n",
+        b"one",
+        b"one\ntwo\nthree\n",
+        b"three\ntwo\none",
+        b"one\r\ntwo\r\n",
+        b"bin\0ary\n",
+        b"\0",
+        b"\xff\xfe\n\n\n",
+    ];
+    for attributes in [None, Some("*-1 -diff\n*-7 diff\n")] {
+        let sandbox = Sandbox::new();
+        if let Some(attributes) = attributes {
+            sandbox.write(".gitattributes", attributes);
+        }
+        let place = |old: usize, new: usize| sandbox.repo().join(format!("d{old}/{old}-{new}"));
+        for old in 0..contents.len() {
+            fs::create_dir(sandbox.repo().join(format!("d{old}"))).expect("folder");
+            for new in 0..contents.len() {
+                fs::write(place(old, new), contents[old]).expect("write");
+            }
+        }
+        std::os::unix::fs::symlink("a", sandbox.repo().join("d0/link")).expect("link");
+        sandbox.captured(&[]);
+        let before = sandbox.tip();
+        for old in 0..contents.len() {
+            for (new, content) in contents.iter().enumerate() {
+                // One of them goes, another comes.
+                fs::remove_file(place(old, new)).expect("removed");
+                if new > 0 {
+                    fs::write(place(old, new), content).expect("write");
+                }
+            }
+        }
+        fs::remove_file(sandbox.repo().join("d0/link")).expect("removed");
+        std::os::unix::fs::symlink("b", sandbox.repo().join("d0/link")).expect("link");
+        fs::set_permissions(place(1, 1), fs::Permissions::from_mode(0o755)).expect("mode");
+        sandbox.write("d0/new", "1\n2\n3\n");
+        let document = sandbox.captured(&[]);
+        let range = format!("{before}..{}", sandbox.tip());
+        let numbers =
+            sandbox.git(&["-c", "core.quotePath=false", "diff", "--numstat", "--no-renames", &range]);
+        let (mut paths, mut came, mut went) = (Vec::new(), 0, 0);
+        for line in numbers.lines() {
+            let fields: Vec<&str> = line.split('\t').collect();
+            came += fields[0].parse::<u64>().unwrap_or(0);
+            went += fields[1].parse::<u64>().unwrap_or(0);
+            paths.push(fields[2]);
+        }
+        assert_eq!(document["changed_paths"], serde_json::json!(paths), "{attributes:?}");
+        assert_eq!((&document["insertions"], &document["deletions"]), (&came.into(), &went.into()));
+    }
+}
+
+#[test]
 fn sparse_checkouts_keep_what_is_outside_the_cone() {
     let sandbox = Sandbox::new();
     fs::create_dir_all(sandbox.repo().join("in")).expect("folder");

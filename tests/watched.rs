@@ -569,6 +569,39 @@ fn a_hook_sees_everything_and_is_heard() {
 }
 
 #[test]
+fn many_changes_are_synced_as_packs_and_not_one_by_one() {
+    let watched = Watched::start(sandbox(), true);
+    watched.settle();
+    let packs = || {
+        let folder = fs::read_dir(watched.sandbox.root().join(".git/objects/pack")).expect("packs");
+        folder.flatten().filter(|entry| entry.path().extension().is_some_and(|kind| kind == "pack")).count()
+    };
+    // So many files in as many folders are a pack of files and one of folders; fewer are none, nor are
+    // files that may be converted on the way.
+    for (files, attributes, packed) in [(90, false, 0), (100, false, 2), (150, true, 1)] {
+        if attributes {
+            put(&watched.root, ".gitattributes", "*3 text\n");
+            watched.settle();
+        }
+        for round in ["new", "changed"] {
+            let before = packs();
+            for number in 0..files {
+                let content = format!("{round} {files} {number}\r\n");
+                let path = format!("many{files}/d{number}/f{number}");
+                place(&watched.root, &path, |path| fs::write(path, &content).expect("write"));
+            }
+            // What Git is asked to compare with is in the repository as well from then on.
+            let answer = watched.capture(&[]).exits(0);
+            assert!(says_few(&answer), "{answer:?}");
+            assert_eq!(packs() - before, packed, "{files} files, {round}");
+            assert!(watched.check(&format!("{files} files, {round}")));
+        }
+    }
+    let fsck = watched.sandbox.program("git", &watched.root, &["fsck", "--strict", "--no-dangling"]).output();
+    Answer::of(&fsck.expect("git")).exits(0);
+}
+
+#[test]
 fn changes_of_which_git_is_told_by_another_watcher_are_gits() {
     let sandbox = sandbox();
     let (answer, asked) = (sandbox.home().join("answer"), sandbox.home().join("asked"));

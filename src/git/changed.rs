@@ -21,8 +21,10 @@ use std::process::Command;
 
 use super::diff::entries;
 use super::index_file::{Entry, hangs_on_files};
+use super::new_trees::MANY;
 use super::only::{MOST, Only, RULES};
 use super::program::Program;
+use super::rules::may_have_attributes;
 use super::stage::{FEW_PATHS, Limits, Staging, io_error, warnings_in};
 use super::trees::{SUBMODULE, differences, mode_of};
 use super::write_tree::may_write;
@@ -128,13 +130,13 @@ impl<'a> Staging<'a> {
         };
         self.write_index(&plan.index, modified)?;
         let mut warnings = Vec::new();
-        for (mut command, input) in [
-            (self.git_for_changed(["update-index", "--add", "-z", "--stdin"]), plan.files),
-            (
-                self.git_for_changed(["add", "-A", "--pathspec-from-file=-", "--pathspec-file-nul"]),
-                plan.folders,
-            ),
+        let may_pack = self.may_pack(paths.keys().copied())?;
+        let (many_files, many_in_folders) = (plan.has_many_files(), plan.has_many_in_folders(&self.worktree));
+        for (many, args, input) in [
+            (many_files, &["update-index", "--add", "-z", "--stdin"], plan.files),
+            (many_in_folders, &["add", "-A", "--pathspec-from-file=-", "--pathspec-file-nul"], plan.folders),
         ] {
+            let mut command = self.git_for_changed(many && may_pack, args);
             if input.is_empty() {
                 continue;
             }
@@ -149,10 +151,22 @@ impl<'a> Staging<'a> {
         Ok(Ok(warnings))
     }
 
+    /// Whether many files are better written into one pack: where none is converted on the way,
+    /// for those are files of their own in any case.
+    fn may_pack<'p>(&self, paths: impl Iterator<Item = &'p [u8]>) -> Result<bool, GitError> {
+        let converts = self.repo.config()?.get("core.autocrlf")?.is_some_and(|value| value.text != "false");
+        Ok(!converts && !may_have_attributes(self.repo, paths)?)
+    }
+
     /// A command on the index of what changed.
-    fn git_for_changed<const N: usize>(&self, args: [&str; N]) -> Command {
+    fn git_for_changed(&self, packed: bool, args: &[&str]) -> Command {
         let quiet = ["-c", "advice.addEmbeddedRepo=false", "-c", "index.skipHash=true"];
-        let mut command = self.git(FEW_PATHS.into_iter().chain(quiet).chain(args));
+        // What is larger than that Git streams into one pack for all files of a command, which it
+        // cannot do (2.47) where it gathers objects to sync them together.
+        let pack: &[&str] =
+            if packed { &["-c", "core.bigFileThreshold=1", "-c", "core.fsyncMethod=fsync"] } else { &[] };
+        let mut command =
+            self.git(FEW_PATHS.into_iter().chain(quiet).chain(pack.iter().chain(args).copied()));
         command.env("GIT_LITERAL_PATHSPECS", "1");
         command
     }
@@ -335,6 +349,32 @@ struct Plan {
 }
 
 impl Plan {
+    /// Whether there are [`MANY`] files to be hashed one by one.
+    fn has_many_files(&self) -> bool {
+        self.files.iter().filter(|byte| **byte == 0).count() >= MANY
+    }
+
+    /// Whether there are [`MANY`] in the folders. What is ignored there is counted too.
+    fn has_many_in_folders(&self, worktree: &Path) -> bool {
+        fn below(folder: &Path, count: &mut usize) {
+            for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+                if *count >= MANY {
+                    return;
+                }
+                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    below(&entry.path(), count);
+                } else {
+                    *count += 1;
+                }
+            }
+        }
+        let mut count = 0;
+        for folder in self.folders.split(|byte| *byte == 0).filter(|folder| !folder.is_empty()) {
+            below(&worktree.join(OsStr::from_bytes(folder)), &mut count);
+        }
+        count >= MANY
+    }
+
     fn make(
         there: &BTreeMap<&[u8], Found>,
         ignored: &BTreeSet<Vec<u8>>,

@@ -7,64 +7,21 @@
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicUsize, Ordering as Memory};
-use std::sync::mpsc;
-use std::thread;
 
 use super::diff::parsed;
 use super::key::Key;
+use super::workers::shared_out;
 
 /// A tree, and the one that it is looked at beside, if there is one.
 type Job = (git2::Oid, Option<git2::Oid>);
-
-/// For how many trees another worker is worth its start.
-const WORTH_A_WORKER: usize = 32;
 
 /// How many of the trees that others are looked at beside are kept.
 const KEPT: usize = 512;
 
 /// For each of `jobs` an object that is needed and not here. `tick` hears how many are done.
 pub(super) fn missing(odb: &git2::Odb<'_>, jobs: &[Job], tick: &mut dyn FnMut(usize)) -> Vec<Option<String>> {
-    let able = thread::available_parallelism().map_or(1, usize::from);
-    let workers = able.min(jobs.len().div_ceil(WORTH_A_WORKER));
-    let mut found = vec![None; jobs.len()];
-    if workers < 2 {
-        let mut look = Look { odb, kept: HashMap::new() };
-        for (at, job) in jobs.iter().enumerate() {
-            found[at] = look.missing(*job);
-            tick(at + 1);
-        }
-        return found;
-    }
-    let next = AtomicUsize::new(0);
-    let work = |tell: mpsc::Sender<(usize, Option<String>)>| {
-        let mut look = Look { odb, kept: HashMap::new() };
-        loop {
-            let at = next.fetch_add(1, Memory::Relaxed);
-            let Some(job) = jobs.get(at) else { break };
-            if tell.send((at, look.missing(*job))).is_err() {
-                break;
-            }
-        }
-    };
-    thread::scope(|scope| {
-        let (tell, told) = mpsc::channel();
-        let start = |_: &usize| {
-            let tell = tell.clone();
-            thread::Builder::new().spawn_scoped(scope, || work(tell)).is_ok()
-        };
-        // Where there may be no other thread of execution, this one does it.
-        if (0..workers).filter(start).count() == 0 {
-            work(tell);
-        } else {
-            drop(tell);
-        }
-        for (done, (at, missing)) in told.into_iter().enumerate() {
-            found[at] = missing;
-            tick(done + 1);
-        }
-    });
-    found
+    let look = || Look { odb, kept: HashMap::new() };
+    shared_out(jobs, look, |look, job| look.missing(*job), tick)
 }
 
 struct Look<'odb> {

@@ -6,7 +6,8 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::key::Key;
-use super::trees::{differences, differences_among};
+use super::line_counts::{self, Lines};
+use super::trees::{Difference, differences, differences_among};
 use super::{GitError, Repo};
 use crate::names::{CommitId, TreeId};
 
@@ -32,6 +33,14 @@ pub fn changed(repo: &Repo, from: &TreeId, to: &TreeId) -> Result<Vec<Change>, G
     let differing = differences(repo, from.id(), to.id())?;
     if differing.is_empty() {
         return Ok(Vec::new());
+    }
+    if let Some(counts) = line_counts::of(repo, &differing)? {
+        let change = |(difference, counts): (Difference, Option<Lines>)| Change {
+            path: difference.path,
+            insertions: counts.map(|lines| lines.inserted),
+            deletions: counts.map(|lines| lines.deleted),
+        };
+        return Ok(differing.into_iter().zip(counts).map(change).collect());
     }
     // libgit2 looks for attributes in the index as well: it would read all of it, and fail where
     // it is split or sparse. The files of the worktree tell text from binary.

@@ -24,6 +24,7 @@ mod index_file;
 mod index_splice;
 mod key;
 pub mod land;
+mod line_counts;
 pub mod merge;
 pub mod moving;
 mod new_trees;
@@ -46,6 +47,7 @@ pub mod target;
 pub mod trailers;
 mod trees;
 mod unstaged;
+mod workers;
 pub mod worktree;
 mod write_tree;
 

@@ -2,21 +2,28 @@
 //!
 //! libgit2 syncs each object before it gets its name, which for a thousand trees is a thousand
 //! waits for the disk. Git syncs all objects of one command together. So a few are written by
-//! libgit2, and many are given, as a pack, to `git unpack-objects`.
+//! libgit2, and many are given to Git as a pack, which it takes apart, or keeps as it is where
+//! that would be as many files as it keeps a pack for after a fetch.
 
 use std::collections::BTreeMap;
+use std::io::{self, Write as _};
+use std::path::Path;
 
+use flate2::Compression;
+use flate2::write::ZlibEncoder;
 use sha1::{Digest as _, Sha1};
 
 use super::index_file::ID;
 use super::program::Program;
+use super::stage::io_error;
 use super::{GitError, Repo};
 
 /// How many trees are sooner written one by one than by another process.
 const FEW: usize = 12;
 
-/// The longest block that is stored as it is.
-const BLOCK: usize = 0xffff;
+/// From how many new objects on they are kept in one pack: Git's own measure for what a fetch
+/// brings (`fetch.unpackLimit`).
+pub(super) const MANY: usize = 100;
 
 /// Trees that are not written yet.
 pub(super) struct NewTrees {
@@ -49,18 +56,23 @@ impl NewTrees {
     /// # Errors
     /// [`GitError::Library`]; [`GitError::Program`].
     pub(super) fn write(self, repo: &Repo, odb: &git2::Odb<'_>) -> Result<(), GitError> {
+        // A tree that another process has written just now may be written again.
+        let known = |id: &git2::Oid| odb.exists_ext(*id, git2::OdbLookupFlags::NO_REFRESH);
         let new: Vec<Vec<u8>> =
-            self.trees.into_iter().filter(|(id, _)| !odb.exists(*id)).map(|(_, bytes)| bytes).collect();
+            self.trees.into_iter().filter(|(id, _)| !known(id)).map(|(_, bytes)| bytes).collect();
         if new.len() <= FEW {
             return new.iter().try_for_each(|tree| Ok(odb.write(git2::ObjectType::Tree, tree).map(drop)?));
         }
-        let mut command = repo.program().command(["unpack-objects", "-q"]);
-        Program::run(&mut command, Some(&pack(&new))).map(drop)
+        let args: &[&str] =
+            if new.len() < MANY { &["unpack-objects", "-q"] } else { &["index-pack", "--stdin"] };
+        let pack = pack(&new).map_err(io_error("make", Path::new("a pack")))?;
+        Program::run(&mut repo.program().command(args), Some(&pack))?;
+        Ok(odb.refresh()?)
     }
 }
 
-/// A pack of trees, none of them compressed: whoever unpacks it compresses them.
-fn pack(trees: &[Vec<u8>]) -> Vec<u8> {
+/// A pack of trees, compressed as Git compresses objects that are files.
+fn pack(trees: &[Vec<u8>]) -> io::Result<Vec<u8>> {
     const TREE: u8 = 2;
     let mut pack = b"PACK\0\0\0\x02".to_vec();
     pack.extend_from_slice(&u32::try_from(trees.len()).unwrap_or(u32::MAX).to_be_bytes());
@@ -73,28 +85,11 @@ fn pack(trees: &[Vec<u8>]) -> Vec<u8> {
             (byte, left) = (low(left, 7), left >> 7);
         }
         pack.push(byte);
-        store(&mut pack, tree);
+        let mut encoder = ZlibEncoder::new(&mut pack, Compression::fast());
+        encoder.write_all(tree)?;
+        encoder.finish()?;
     }
     let hash = Sha1::digest(&pack);
     pack.extend_from_slice(&hash);
-    pack
-}
-
-/// Appends `bytes` as zlib would without compressing them.
-fn store(to: &mut Vec<u8>, bytes: &[u8]) {
-    to.extend_from_slice(&[0x78, 0x01]);
-    let mut blocks = bytes.chunks(BLOCK).peekable();
-    while let Some(block) = blocks.next() {
-        let length = u16::try_from(block.len()).unwrap_or(u16::MAX);
-        to.push(u8::from(blocks.peek().is_none()));
-        to.extend_from_slice(&length.to_le_bytes());
-        to.extend_from_slice(&(!length).to_le_bytes());
-        to.extend_from_slice(block);
-    }
-    let (mut a, mut b) = (1u32, 0u32);
-    for byte in bytes {
-        a = (a + u32::from(*byte)) % 65_521;
-        b = (b + a) % 65_521;
-    }
-    to.extend_from_slice(&(b << 16 | a).to_be_bytes());
+    Ok(pack)
 }

@@ -1,9 +1,12 @@
 //! What decides which changes of a worktree are captured and does not lie in it: configuration,
 //! and the files of rules beside and outside of the repository.
 
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use sha2::{Digest as _, Sha256};
@@ -73,26 +76,60 @@ pub fn print(repo: &Repo) -> Result<Option<String>, GitError> {
 /// The files of rules that are not in the worktree; `None` for one of which only Git knows
 /// where it is.
 fn files(repo: &Repo) -> Result<[Option<PathBuf>; 5], GitError> {
-    let of_user = |key: &str, name: &str| -> Result<Option<PathBuf>, GitError> {
-        let home = std::env::home_dir();
-        if let Some(value) = repo.config()?.get(key)? {
-            return Ok(match value.text.strip_prefix("~/") {
-                Some(below) => home.map(|home| home.join(below)),
-                None if value.text.starts_with(['~', '%']) => None,
-                None => repo.worktree().map(|worktree| worktree.join(value.text)),
-            });
-        }
-        let folder =
-            std::env::var_os("XDG_CONFIG_HOME").filter(|folder| !folder.is_empty()).map(PathBuf::from);
-        let folder = folder.or_else(|| home.map(|home| home.join(".config")));
-        // Without a home Git reads none.
-        Ok(Some(folder.unwrap_or_default().join("git").join(name)))
-    };
     Ok([
         Some(repo.common_dir().join("info/exclude")),
         Some(repo.common_dir().join("info/attributes")),
         Some(repo.git_dir().join("info/sparse-checkout")),
-        of_user("core.excludesFile", "ignore")?,
-        of_user("core.attributesFile", "attributes")?,
+        of_user(repo, "core.excludesFile", "ignore")?,
+        of_user(repo, "core.attributesFile", "attributes")?,
     ])
+}
+
+/// Whether there is a file of attributes in which something may be said of one of these paths.
+///
+/// # Errors
+/// [`GitError`] for configuration that cannot be read.
+pub(super) fn may_have_attributes<'a>(
+    repo: &Repo,
+    paths: impl Iterator<Item = &'a [u8]>,
+) -> Result<bool, GitError> {
+    let is_there = |path: &Path| path.symlink_metadata().is_ok();
+    let beside = [
+        Some(repo.common_dir().join("info/attributes")),
+        of_user(repo, "core.attributesFile", "attributes")?,
+        // Where libgit2 looks, and most builds of Git.
+        Some(PathBuf::from("/etc/gitattributes")),
+    ];
+    if beside.into_iter().any(|path| path.is_none_or(|path| is_there(&path))) {
+        return Ok(true);
+    }
+    let Some(worktree) = repo.worktree() else { return Ok(false) };
+    let mut folders = BTreeSet::from([&[][..]]);
+    for path in paths {
+        let slashes = path.iter().enumerate().rev().filter(|(_, byte)| **byte == b'/');
+        for (at, _) in slashes {
+            // With a folder those above it are there.
+            if !folders.insert(&path[..at]) {
+                break;
+            }
+        }
+    }
+    let in_folder = |folder: &[u8]| worktree.join(OsStr::from_bytes(folder)).join(".gitattributes");
+    Ok(folders.into_iter().any(|folder| is_there(&in_folder(folder))))
+}
+
+/// The file that `key` names, or else `name` in the user's folder.
+fn of_user(repo: &Repo, key: &str, name: &str) -> Result<Option<PathBuf>, GitError> {
+    let home = std::env::home_dir();
+    if let Some(value) = repo.config()?.get(key)? {
+        return Ok(match value.text.strip_prefix("~/") {
+            Some(below) => home.map(|home| home.join(below)),
+            None if value.text.starts_with(['~', '%']) => None,
+            None => repo.worktree().map(|worktree| worktree.join(value.text)),
+        });
+    }
+    let folder = std::env::var_os("XDG_CONFIG_HOME").filter(|folder| !folder.is_empty()).map(PathBuf::from);
+    let folder = folder.or_else(|| home.map(|home| home.join(".config")));
+    // Without a home Git reads none.
+    Ok(Some(folder.unwrap_or_default().join("git").join(name)))
 }

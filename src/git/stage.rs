@@ -48,7 +48,7 @@ const CACHE: &str = "heddle-index-";
 const BEHIND: &str = "heddle-index-behind";
 
 /// The private index is a cache and need not survive a power cut; what is staged must.
-const SYNC_OBJECTS: [&str; 2] = ["-c", "core.fsync=objects"];
+const SYNC_OBJECTS: [&str; 2] = ["-c", "core.fsync=objects,pack-metadata"];
 
 /// On an index of some paths nothing has a place that speeds up looking at everything.
 pub(super) const FEW_PATHS: [&str; 4] = ["-c", "core.fsmonitor=false", "-c", "core.untrackedCache=false"];

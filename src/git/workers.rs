@@ -1,0 +1,78 @@
+//! Doing many small pieces of work on all processors.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread;
+
+/// For how many pieces another worker is worth its start.
+const WORTH_A_WORKER: usize = 32;
+
+/// What `work` makes of each of `jobs`, in their order. Every worker has a `scratch` of its own,
+/// which nobody else sees. `tick` hears how many are done.
+pub(super) fn shared_out<Job: Sync, Scratch, Done: Send>(
+    jobs: &[Job],
+    scratch: impl Fn() -> Scratch + Sync,
+    work: impl Fn(&mut Scratch, &Job) -> Done + Sync,
+    tick: &mut dyn FnMut(usize),
+) -> Vec<Done> {
+    let able = thread::available_parallelism().map_or(1, usize::from);
+    let workers = able.min(jobs.len().div_ceil(WORTH_A_WORKER));
+    let alone = |tick: &mut dyn FnMut(usize)| {
+        let mut scratch = scratch();
+        let one = |(at, job)| {
+            let done = work(&mut scratch, job);
+            tick(at + 1);
+            done
+        };
+        jobs.iter().enumerate().map(one).collect()
+    };
+    if workers < 2 {
+        return alone(tick);
+    }
+    let next = AtomicUsize::new(0);
+    let take = |tell: mpsc::Sender<(usize, Done)>| {
+        let mut scratch = scratch();
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(job) = jobs.get(at) else { break };
+            if tell.send((at, work(&mut scratch, job))).is_err() {
+                break;
+            }
+        }
+    };
+    thread::scope(|scope| {
+        let (tell, told) = mpsc::channel();
+        let start = |_: &usize| {
+            let tell = tell.clone();
+            thread::Builder::new().spawn_scoped(scope, || take(tell)).is_ok()
+        };
+        // Where there may be no other thread of execution, this one does it.
+        if (0..workers).filter(start).count() == 0 {
+            return alone(tick);
+        }
+        drop(tell);
+        let mut done = Vec::with_capacity(jobs.len());
+        for (count, one) in told.into_iter().enumerate() {
+            done.push(one);
+            tick(count + 1);
+        }
+        done.sort_unstable_by_key(|(at, _)| *at);
+        done.into_iter().map(|(_, done)| done).collect()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_made_comes_in_the_order_of_the_jobs() {
+        for count in [0, 1, 33, 1_000] {
+            let jobs: Vec<usize> = (0..count).collect();
+            let mut ticks = Vec::new();
+            let done = shared_out(&jobs, || (), |(), job| job * 2, &mut |done| ticks.push(done));
+            assert_eq!(done, jobs.iter().map(|job| job * 2).collect::<Vec<_>>());
+            assert_eq!(ticks, (1..=count).collect::<Vec<_>>());
+        }
+    }
+}
