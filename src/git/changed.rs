@@ -25,12 +25,20 @@ use super::new_trees::MANY;
 use super::only::{MOST, Only, RULES};
 use super::program::Program;
 use super::rules::may_have_attributes;
-use super::stage::{FEW_PATHS, Limits, Staging, io_error, warnings_in};
+use super::stage::{FEW_PATHS, Limits, Staging, Stamp, io_error, warnings_in};
 use super::trees::{SUBMODULE, differences, mode_of};
 use super::write_tree::may_write;
 use super::{GitError, Repo};
 use crate::names::CommitId;
 use crate::platform::change::Changed;
+
+/// How many files are synced one by one, without a folder in which Git gathers them.
+const FEW: usize = 2;
+const ONE_BY_ONE: [&str; 2] = ["-c", "core.fsyncMethod=fsync"];
+
+/// What is larger than that Git streams into one pack for all files of a command, which it cannot do
+/// (2.47) where it gathers objects to sync them together.
+const PACKED: [&str; 4] = ["-c", "core.bigFileThreshold=1", "-c", "core.fsyncMethod=fsync"];
 
 /// What is staged, or why everything has to be looked at.
 pub type Staged<'a> = Result<(Staging<'a>, Vec<String>), String>;
@@ -46,6 +54,8 @@ pub struct How<'a> {
     pub hooks: bool,
     /// What is refused.
     pub limits: Limits,
+    /// An index that overlooks no file, as [`Staging::plain_index`] said.
+    pub plain: Option<Stamp>,
 }
 
 impl<'a> Staging<'a> {
@@ -65,11 +75,17 @@ impl<'a> Staging<'a> {
         }
         let mut staging = Self::make(repo, tip)?;
         staging.limits = how.limits;
+        let hooked = how.hooks && (staging.has_hook("pre-commit")? || staging.has_hook("commit-msg")?);
+        // The file of the index is read to put it together with what changed, or to see that it
+        // overlooks nothing.
+        if !how.follows && !hooked && how.plain.is_some() && how.plain == Stamp::of(&staging.source(false).0)
+        {
+            staging.plain = how.plain;
+        }
         let warnings = match staging.stage_changed(how)? {
             Ok(warnings) => warnings,
             Err(reason) => return Ok(Err(reason)),
         };
-        let hooked = how.hooks && (staging.has_hook("pre-commit")? || staging.has_hook("commit-msg")?);
         if hooked && !staging.complete()? {
             return Ok(Err("a hook has to see everything, and the index is not at the tip".to_owned()));
         }
@@ -113,15 +129,19 @@ impl<'a> Staging<'a> {
             return Ok(Err("there are too many files, or repositories, where something changed".to_owned()));
         }
         let mut only = tip.entries;
-        let modified = match self.recall(&mut only, how.follows) {
-            Ok(modified) => modified,
-            Err(error) if error.kind() == io::ErrorKind::Unsupported => {
-                return Ok(Err("only Git understands the index".to_owned()));
+        let mut modified = None;
+        // What changed is hashed in any case.
+        if self.plain.is_none() {
+            modified = match self.recall(&mut only, how.follows) {
+                Ok(modified) => modified,
+                Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                    return Ok(Err("only Git understands the index".to_owned()));
+                }
+                Err(error) => return Err(io_error("read", self.repo.git_dir())(error)),
+            };
+            if only.values().any(Entry::is_overlooked) {
+                return Ok(Err("the index tells Git to overlook changes".to_owned()));
             }
-            Err(error) => return Err(io_error("read", self.repo.git_dir())(error)),
-        };
-        if only.values().any(Entry::is_overlooked) {
-            return Ok(Err("the index tells Git to overlook changes".to_owned()));
         }
         let ignored = self.ignored(&there, &only)?;
         let plan = match Plan::make(&there, &ignored, &only, &mut seen) {
@@ -131,12 +151,14 @@ impl<'a> Staging<'a> {
         self.write_index(&plan.index, modified)?;
         let mut warnings = Vec::new();
         let may_pack = self.may_pack(paths.keys().copied())?;
-        let (many_files, many_in_folders) = (plan.has_many_files(), plan.has_many_in_folders(&self.worktree));
-        for (many, args, input) in [
-            (many_files, &["update-index", "--add", "-z", "--stdin"], plan.files),
-            (many_in_folders, &["add", "-A", "--pathspec-from-file=-", "--pathspec-file-nul"], plan.folders),
+        let writing = |many: bool| if many && may_pack { &PACKED[..] } else { &[] };
+        let (files, folders) = (plan.count_files(), plan.has_many_in_folders(&self.worktree));
+        let files = if files <= FEW { &ONE_BY_ONE[..] } else { writing(files >= MANY) };
+        for (writing, args, input) in [
+            (files, &["update-index", "--add", "-z", "--stdin"], plan.files),
+            (writing(folders), &["add", "-A", "--pathspec-from-file=-", "--pathspec-file-nul"], plan.folders),
         ] {
-            let mut command = self.git_for_changed(many && may_pack, args);
+            let mut command = self.git_for_changed(writing, args);
             if input.is_empty() {
                 continue;
             }
@@ -158,15 +180,17 @@ impl<'a> Staging<'a> {
         Ok(!converts && !may_have_attributes(self.repo, paths)?)
     }
 
-    /// A command on the index of what changed.
-    fn git_for_changed(&self, packed: bool, args: &[&str]) -> Command {
+    /// The index that was found to overlook no file, by which it is known again.
+    #[must_use]
+    pub fn plain_index(&self) -> Option<Stamp> {
+        self.plain
+    }
+
+    /// A command on the index of what changed, with what is configured of writing objects.
+    fn git_for_changed(&self, writing: &[&str], args: &[&str]) -> Command {
         let quiet = ["-c", "advice.addEmbeddedRepo=false", "-c", "index.skipHash=true"];
-        // What is larger than that Git streams into one pack for all files of a command, which it
-        // cannot do (2.47) where it gathers objects to sync them together.
-        let pack: &[&str] =
-            if packed { &["-c", "core.bigFileThreshold=1", "-c", "core.fsyncMethod=fsync"] } else { &[] };
-        let mut command =
-            self.git(FEW_PATHS.into_iter().chain(quiet).chain(pack.iter().chain(args).copied()));
+        let parts = FEW_PATHS.iter().chain(&quiet).chain(writing).chain(args);
+        let mut command = self.git(parts);
         command.env("GIT_LITERAL_PATHSPECS", "1");
         command
     }
@@ -349,9 +373,9 @@ struct Plan {
 }
 
 impl Plan {
-    /// Whether there are [`MANY`] files to be hashed one by one.
-    fn has_many_files(&self) -> bool {
-        self.files.iter().filter(|byte| **byte == 0).count() >= MANY
+    /// How many files are to be hashed one by one.
+    fn count_files(&self) -> usize {
+        self.files.iter().filter(|byte| **byte == 0).count()
     }
 
     /// Whether there are [`MANY`] in the folders. What is ignored there is counted too.

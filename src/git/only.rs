@@ -23,7 +23,7 @@ use super::diff::entries;
 use super::index_file::{Entries, Entry, ID, index_of};
 use super::index_splice::Whole;
 use super::new_trees::NewTrees;
-use super::stage::{Staging, io_error, shared_halves};
+use super::stage::{Staging, Stamp, io_error, shared_halves};
 use super::trees::{SUBMODULE, mode_of};
 use super::write_tree::may_write;
 use super::{GitError, Repo};
@@ -94,11 +94,13 @@ impl<'a> Staging<'a> {
         follows: bool,
     ) -> io::Result<Option<SystemTime>> {
         let (source, _) = self.source(follows);
+        let stamp = Stamp::of(&source);
         let id_size = self.repo.id_size();
         let splices = id_size == ID && source.exists() && shared_halves(&source).is_empty();
         let whole = if splices { Whole::read(&source)? } else { None };
         let Some(whole) = whole else { return recall(only, &source, id_size) };
         whole.recall(only);
+        self.plain = stamp;
         let modified = whole.modified;
         self.whole.replace(Some(whole));
         Ok(Some(modified))

@@ -162,6 +162,7 @@ impl Repo {
         if repo.durable {
             sync_what_libgit2_writes();
         }
+        remember_large_trees();
         Ok(repo)
     }
 
@@ -508,6 +509,19 @@ fn sync_what_libgit2_writes() {
     // SAFETY: it sets one global flag; heddle opens repositories from one thread.
     let _ = unsafe {
         libgit2_sys::git_libgit2_opts(libgit2_sys::GIT_OPT_ENABLE_FSYNC_GITDIR as std::ffi::c_int, 1)
+    };
+}
+
+/// Has libgit2 keep trees that it has read also where they are large, as the tops of large
+/// repositories are: a capture looks at them again and again.
+#[expect(unsafe_code, reason = "libgit2's options are global; these are set before any other thread exists")]
+fn remember_large_trees() {
+    const TREE: usize = 64 << 10;
+    const TOGETHER: isize = 32 << 20;
+    // SAFETY: it sets global numbers; heddle opens repositories from one thread.
+    let _ = unsafe {
+        git2::opts::set_cache_object_limit(git2::ObjectType::Tree, TREE)
+            .and_then(|()| git2::opts::set_cache_max_size(TOGETHER))
     };
 }
 

@@ -77,11 +77,13 @@ pub struct Staging<'a> {
     pub(super) whole: RefCell<Option<Whole>>,
     /// Whether the worktree's own index is one that was put together here.
     pub(super) spliced: Cell<bool>,
+    /// The index that was to be asked about files, if it overlooks none.
+    pub(super) plain: Option<Stamp>,
 }
 
 /// Which file with which content: what Git, too, tells a changed index by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub(super) struct Stamp {
+pub struct Stamp {
     file: FileIdentity,
     size: u64,
     modified: (i64, i64),
@@ -231,6 +233,7 @@ impl<'a> Staging<'a> {
             only: None,
             whole: RefCell::default(),
             spliced: Cell::new(false),
+            plain: None,
         };
         staging.lay_out()?;
         Ok(staging)

@@ -15,8 +15,10 @@ pub(super) fn shared_out<Job: Sync, Scratch, Done: Send>(
     work: impl Fn(&mut Scratch, &Job) -> Done + Sync,
     tick: &mut dyn FnMut(usize),
 ) -> Vec<Done> {
-    let able = thread::available_parallelism().map_or(1, usize::from);
-    let workers = able.min(jobs.len().div_ceil(WORTH_A_WORKER));
+    let worth = jobs.len().div_ceil(WORTH_A_WORKER);
+    // How many the machine can run is told by a dozen files.
+    let able = |most: usize| thread::available_parallelism().map_or(1, |able| able.get().min(most));
+    let workers = if worth < 2 { 1 } else { able(worth) };
     let alone = |tick: &mut dyn FnMut(usize)| {
         let mut scratch = scratch();
         let one = |(at, job)| {

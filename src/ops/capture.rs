@@ -309,7 +309,7 @@ fn make(
         staging.keep_index(&result.commit);
     }
     if settles {
-        watched.settle(repo, &acting.session.session_id, &result.commit);
+        watched.settle(repo, &acting.session.session_id, &result.commit, staging.plain_index());
     }
     if adopted {
         warnings.push("commits made by hand on this worktree's HEAD were adopted".to_owned());
@@ -358,7 +358,8 @@ fn stage<'a>(
         None => None,
         Some(Err(why)) => Some(why.clone()),
         Some(Ok(changed)) => {
-            let how = How { changed, follows: ground.follows, hooks: !request.no_verify, limits };
+            let (follows, hooks) = (ground.follows, !request.no_verify);
+            let how = How { changed, follows, hooks, limits, plain: watched.plain };
             match Staging::of_changed(repo, &ground.parent.commit, &how)? {
                 Ok((staging, warnings)) => {
                     notes.push(format!("looked at {} paths that changed", changed.len()));

@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::context::Context;
 use crate::error::Error;
 use crate::git::changed::between;
+use crate::git::stage::Stamp;
 use crate::git::{Repo, rules};
 use crate::names::{CommitId, SessionId};
 use crate::platform::change::Changed;
@@ -43,6 +44,8 @@ struct Note {
     commit: String,
     /// The print of the rules by which it was looked at.
     rules: String,
+    /// An index that was found to overlook no file.
+    plain: Option<Stamp>,
 }
 
 /// What is known before a capture of everything.
@@ -52,13 +55,15 @@ pub struct Watched {
     pub changed: Option<Result<Vec<Changed>, String>>,
     /// From when on the next capture may ask, and the print of the rules.
     next: Option<(Moment, String)>,
+    /// An index that was found to overlook no file.
+    pub plain: Option<Stamp>,
 }
 
 impl Watched {
     /// Where nobody was asked.
     #[must_use]
     pub fn not_asked() -> Self {
-        Self { changed: None, next: None }
+        Self { changed: None, next: None, plain: None }
     }
 
     /// Asks the watcher of `session` what changed in the worktree of `context.repo`, which is to be
@@ -76,14 +81,15 @@ impl Watched {
             Err(Silence::Nobody) => return Ok(Self::not_asked()),
             Err(Silence::Because(why)) => {
                 let why = format!("the watcher was asked in vain: {why}");
-                return Ok(Self { changed: Some(Err(why)), next: None });
+                return Ok(Self { changed: Some(Err(why)), next: None, plain: None });
             }
         };
         // Only now: what changes from here on is told of.
         let print = rules::print(repo)?;
         let changed =
             changed.and_then(|changed| Self::widen(repo, parent, note.as_ref(), print.as_deref(), changed));
-        Ok(Self { changed: Some(changed), next: now.zip(print) })
+        let plain = note.and_then(|note| note.plain);
+        Ok(Self { changed: Some(changed), next: now.zip(print), plain })
     }
 
     /// What has to be looked at where `changed` is what changed since `note`.
@@ -107,12 +113,12 @@ impl Watched {
         Ok(changed)
     }
 
-    /// Writes down that the worktree was `commit` when the watcher was asked. A cache: what goes
-    /// wrong is ignored.
-    pub fn settle(self, repo: &Repo, id: &SessionId, commit: &CommitId) {
+    /// Writes down that the worktree was `commit` when the watcher was asked, and which index was
+    /// found to be `plain`. A cache: what goes wrong is ignored.
+    pub fn settle(self, repo: &Repo, id: &SessionId, commit: &CommitId, plain: Option<Stamp>) {
         let Some((moment, rules)) = self.next else { return };
         let (session, commit) = (id.as_str().to_owned(), commit.as_str().to_owned());
-        let note = Note { version: VERSION, session, moment, commit, rules };
+        let note = Note { version: VERSION, session, moment, commit, rules, plain };
         if let Ok(bytes) = serde_json::to_vec(&note) {
             remember(repo.git_dir(), id, &bytes);
         }
