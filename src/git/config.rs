@@ -233,9 +233,9 @@ fn folders_of_programs() -> Vec<PathBuf> {
 }
 
 /// Whether Git may take the configuration of the whole system from another file than libgit2
-/// does, which is `/etc/gitconfig`, and one of the two is there. Where Git looks was decided when
-/// it was built: that file, if it was built for `/usr`, and one below its prefix else, unless
-/// whoever built it said otherwise. Only Git can tell.
+/// does, which is `/etc/gitconfig`, and one of the two has something to say. Where Git looks was
+/// decided when it was built: that file, if it was built for `/usr`, and one below its prefix else,
+/// unless whoever built it said otherwise. Only Git can tell.
 fn has_a_system_file_of_its_own(folders: &[PathBuf]) -> bool {
     let Some(folder) = folders.iter().find(|folder| folder.join("git").is_file()) else { return false };
     // `git` puts the folder of its own programs before all others for what it starts.
@@ -246,8 +246,29 @@ fn has_a_system_file_of_its_own(folders: &[PathBuf]) -> bool {
         prefix => [prefix, Some(Path::new("/"))]
             .into_iter()
             .flatten()
-            .any(|prefix| prefix.join("etc/gitconfig").exists()),
+            .any(|prefix| may_matter(&prefix.join("etc/gitconfig"))),
     }
+}
+
+/// Sections of which nothing is asked here, and that packagers put into the configuration of the
+/// system: `git lfs install --system`, Homebrew's helper for credentials.
+const NEVER_ASKED: [&str; 4] = ["filter.", "lfs.", "credential.", "alias."];
+
+/// Whether the configuration in a file could change anything here.
+fn may_matter(file: &Path) -> bool {
+    if !file.exists() {
+        return false;
+    }
+    let matters = || {
+        let config = git2::Config::open(file)?;
+        let mut matters = false;
+        config.entries(None)?.for_each(|entry| {
+            matters |=
+                entry.name().map_or(true, |name| !NEVER_ASKED.iter().any(|known| name.starts_with(known)));
+        })?;
+        Ok::<_, git2::Error>(matters)
+    };
+    matters().unwrap_or(true)
 }
 
 /// Section and variable are case-insensitive, a subsection is not.
@@ -369,11 +390,20 @@ mod tests {
             std::fs::write(folder.join("git"), "").expect("program");
             let empty = above.path().join("empty");
             let folders = [empty, folder];
-            let usual = Path::new("/etc/gitconfig").exists();
+            let usual = may_matter(Path::new("/etc/gitconfig"));
             assert_eq!(has_a_system_file_of_its_own(&folders), usual, "{below}");
             std::fs::create_dir_all(above.path().join("etc")).expect("folder");
-            std::fs::write(above.path().join("etc/gitconfig"), "").expect("file");
-            assert!(has_a_system_file_of_its_own(&folders), "{below}");
+            for (text, matters) in [
+                ("", usual),
+                ("[credential]\n\thelper = osxkeychain\n[filter \"lfs\"]\n\trequired\n", usual),
+                ("[filter \"lfs\"]\n\trequired\n[core]\n\thooksPath = x\n", true),
+                ("[include]\n\tpath = elsewhere\n", true),
+                ("[includeIf \"gitdir:x\"]\n\tpath = elsewhere\n", true),
+                ("[broken", true),
+            ] {
+                std::fs::write(above.path().join("etc/gitconfig"), text).expect("file");
+                assert_eq!(has_a_system_file_of_its_own(&folders), matters, "{below}: {text}");
+            }
             std::fs::remove_dir_all(above.path().join("etc")).expect("remove");
         }
         assert!(!has_a_system_file_of_its_own(&[]));
