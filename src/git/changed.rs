@@ -132,7 +132,7 @@ impl<'a> Staging<'a> {
         let mut modified = None;
         // What changed is hashed in any case.
         if self.plain.is_none() {
-            modified = match self.recall(&mut only, how.follows) {
+            modified = match self.recall(&mut only, how.follows, true) {
                 Ok(modified) => modified,
                 Err(error) if error.kind() == io::ErrorKind::Unsupported => {
                     return Ok(Err("only Git understands the index".to_owned()));

@@ -175,6 +175,33 @@ impl<R: Read> Entries<R> {
         Ok(Some(entry))
     }
 
+    /// Passes over plain entries whose names come before `name`, without taking them apart.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or ends early.
+    pub(super) fn skip_before(&mut self, name: &[u8]) -> io::Result<()> {
+        let fixed = STAT + self.id_size + FLAGS;
+        // In the fourth version a name hangs on the one before it.
+        while self.version < 4 && self.left > 0 {
+            self.need(fixed)?;
+            let word = |at: usize| u16::from_be_bytes([self.buffer[at], self.buffer[at + 1]]);
+            let flags = word(self.start + fixed - FLAGS);
+            let folder = word(self.start + 26) & 0o170_000 == 0o040_000;
+            let length = usize::from(flags & NAME_LENGTH);
+            if flags & (EXTENDED | STAGE) != 0 || folder || length == usize::from(NAME_LENGTH) {
+                return Ok(());
+            }
+            let whole = (fixed + length + 8) & !7;
+            self.need(whole)?;
+            if &self.buffer[self.start + fixed..self.start + fixed + length] >= name {
+                return Ok(());
+            }
+            self.start += whole;
+            self.left -= 1;
+        }
+        Ok(())
+    }
+
     /// The name of the entry that was stepped to.
     pub(super) fn name(&self) -> &[u8] {
         &self.name

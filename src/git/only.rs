@@ -77,7 +77,7 @@ impl<'a> Staging<'a> {
             }
         }
         let mut only = found.entries;
-        let modified = match staging.recall(&mut only, follows) {
+        let modified = match staging.recall(&mut only, follows, follows) {
             Ok(modified) => modified,
             Err(error) if error.kind() == io::ErrorKind::Unsupported => return Ok(None),
             Err(error) => return Err(io_error("read", repo.git_dir())(error)),
@@ -87,16 +87,18 @@ impl<'a> Staging<'a> {
         Ok(Some(staging))
     }
 
-    /// Takes over what the newest index knows of these files, see [`recall`].
+    /// Takes over what the newest index knows of these files, see [`recall`], and keeps all of it
+    /// to be put together anew, if that is `wanted`.
     pub(super) fn recall(
         &mut self,
         only: &mut BTreeMap<Vec<u8>, Entry>,
         follows: bool,
+        wanted: bool,
     ) -> io::Result<Option<SystemTime>> {
         let (source, _) = self.source(follows);
         let stamp = Stamp::of(&source);
         let id_size = self.repo.id_size();
-        let splices = id_size == ID && source.exists() && shared_halves(&source).is_empty();
+        let splices = wanted && id_size == ID && source.exists() && shared_halves(&source).is_empty();
         let whole = if splices { Whole::read(&source)? } else { None };
         let Some(whole) = whole else { return recall(only, &source, id_size) };
         whole.recall(only);
@@ -264,7 +266,9 @@ fn recall(
     let modified = file.metadata()?.modified()?;
     let mut entries = Entries::new(file, id_size)?.ok_or_else(strange)?;
     let mut wanted = only.iter_mut().peekable();
-    while let Some(entry) = entries.step()? {
+    while let Some((name, _)) = wanted.peek() {
+        entries.skip_before(name)?;
+        let Some(entry) = entries.step()? else { break };
         while wanted.next_if(|(name, _)| name.as_slice() < entries.name()).is_some() {}
         match wanted.peek_mut() {
             None => break,
@@ -291,7 +295,7 @@ impl Only {
         let mut new = NewTrees::of(repo);
         let tree = match rewrite(&odb, repo.id_size(), Some(tip), &changes, &mut new)? {
             Some(tree) => tree,
-            None => new.add(&odb, Vec::new())?,
+            None => new.add(Vec::new())?,
         };
         new.write(repo, &odb)?;
         Ok(tree)
@@ -380,5 +384,5 @@ fn rewrite(
         bytes.push(0);
         bytes.extend_from_slice(id.as_bytes());
     }
-    Ok(Some(new.add(odb, bytes)?))
+    Ok(Some(new.add(bytes)?))
 }
