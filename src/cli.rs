@@ -14,8 +14,11 @@ use std::time::{Duration, SystemTime};
 use clap::error::{ContextKind, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Args as _, CommandFactory as _, FromArgMatches as _};
 
+pub use self::late::Late;
 use crate::cmd;
 use crate::output::{Asked, Family};
+
+mod late;
 
 /// The commands of `git heddle`.
 #[derive(Debug, clap::Parser)]
@@ -45,31 +48,31 @@ struct Root {
 pub enum Command {
     /// Reserve threads, capture commits, mark them ready, release them
     #[command(subcommand, arg_required_else_help = true)]
-    Agent(cmd::agent::Command),
+    Agent(Late<cmd::agent::Command>),
     /// See the lines of work and who owns them
     #[command(subcommand, arg_required_else_help = true)]
-    Thread(cmd::thread::Command),
+    Thread(Late<cmd::thread::Command>),
     /// Have plain Git commands keep the rules too
     #[command(subcommand, arg_required_else_help = true)]
-    Hooks(cmd::hooks::Command),
+    Hooks(Late<cmd::hooks::Command>),
     /// Prove whose work threads are, from refs and commits alone
-    Verify(cmd::verify::Args),
+    Verify(Late<cmd::verify::Args>),
     /// Push threads and their ready marks to a remote
-    Publish(cmd::publish::Args),
+    Publish(Late<cmd::publish::Args>),
     /// Get the threads and ready marks of a remote
-    Fetch(cmd::fetch::Args),
+    Fetch(Late<cmd::fetch::Args>),
     /// Show the log of events
-    Log(cmd::log::Args),
+    Log(Late<cmd::log::Args>),
     /// Find what is damaged or left over, and repair it
-    Doctor(cmd::doctor::Args),
+    Doctor(Late<cmd::doctor::Args>),
     /// Remove what nobody needs any more
-    Gc(cmd::gc::Args),
+    Gc(Late<cmd::gc::Args>),
     /// Print the JSON Schema of a document
-    Schema(cmd::schema::Args),
+    Schema(Late<cmd::schema::Args>),
     /// Print a completion script for a shell
-    Completion(cmd::completion::Args),
+    Completion(Late<cmd::completion::Args>),
     /// Put the man pages where `git heddle --help` finds them
-    InstallManPages(cmd::install_man_pages::Args),
+    InstallManPages(Late<cmd::install_man_pages::Args>),
 }
 
 impl Command {
@@ -91,9 +94,11 @@ impl Command {
     pub fn family(&self) -> Family {
         use cmd::agent::Command as Agent;
         match self {
-            Self::Agent(Agent::Reserve(_) | Agent::Heartbeat(_) | Agent::Release(_)) => Family::AlwaysJson,
-            Self::Agent(Agent::Run(_)) => Family::Run,
-            Self::Agent(_) => Family::Agent,
+            Self::Agent(verb) => match **verb {
+                Agent::Reserve(_) | Agent::Heartbeat(_) | Agent::Release(_) => Family::AlwaysJson,
+                Agent::Run(_) => Family::Run,
+                Agent::Capture(_) | Agent::Ready(_) | Agent::List(_) | Agent::Show(_) => Family::Agent,
+            },
             _ => Family::Other,
         }
     }
@@ -227,19 +232,18 @@ pub enum Refused {
 
 /// The whole definition: every command with the global options and all `--no-` forms.
 ///
-/// What commands have in common is added to each when it is first needed, which for a
-/// command line is along its own words only; [`clap::Command::build`] does it everywhere.
+/// What a command has is added to it when it is first needed ([`Late`]), which for a command line
+/// is along its own words only; [`clap::Command::build`] does it everywhere.
 #[must_use]
 pub fn command() -> clap::Command {
-    complete(Root::command())
+    with_globals(Root::command())
 }
 
-/// Adds to `command`, and later to all below it, what they have in common.
-fn complete(command: clap::Command) -> clap::Command {
+/// Adds to `command` what all have in common.
+fn with_globals(command: clap::Command) -> clap::Command {
     // The doc comment of `Global` would become the description of every command.
     let about = command.get_about().cloned().unwrap_or_default();
-    let command = with_negations(Global::augment_args(command)).about(about).long_about(None);
-    command.mut_subcommands(|below| below.defer(complete))
+    with_negations(Global::augment_args(command)).about(about).long_about(None)
 }
 
 /// Adds `--no-x` for every switch `--x`, and `--x` for every `--no-x`. Hidden, since a list
@@ -359,7 +363,9 @@ fn refused(error: &clap::Error, args: &[OsString]) -> Refused {
 fn glimpse(args: &[OsString]) -> (Asked, Family, String) {
     let mut asked = Asked::Nothing;
     let mut words: Vec<&str> = Vec::new();
-    let mut command = &command();
+    let mut all = command();
+    all.build();
+    let mut command = &all;
     let mut rest = args.iter().skip(1).map(|arg| arg.to_str().unwrap_or_default());
     while let Some(arg) = rest.next() {
         match arg {

@@ -25,14 +25,24 @@ fn refused(line: &[&str]) -> (String, String, Asked, Family) {
 
 fn reserve(line: &[&str]) -> agent::reserve::Args {
     match parsed(&[&["agent", "reserve", "--thread", "t"], line].concat()).command {
-        Command::Agent(agent::Command::Reserve(args)) => args,
+        Command::Agent(verb) => match verb.given() {
+            agent::Command::Reserve(args) => args.given(),
+            other => panic!("{other:?}"),
+        },
         other => panic!("{other:?}"),
     }
 }
 
 fn capture(line: &[&str]) -> agent::capture::Args {
-    match parsed(&[&["agent", "capture"], line].concat()).command {
-        Command::Agent(agent::Command::Capture(args)) => args,
+    captured(parsed(&[&["agent", "capture"], line].concat()))
+}
+
+fn captured(invocation: Invocation) -> agent::capture::Args {
+    match invocation.command {
+        Command::Agent(verb) => match verb.given() {
+            agent::Command::Capture(args) => args.given(),
+            other => panic!("{other:?}"),
+        },
         other => panic!("{other:?}"),
     }
 }
@@ -137,10 +147,7 @@ fn bytes_that_are_not_utf8_are_refused_but_in_paths() {
         Err(Refused::Usage { message, .. }) => assert!(message.contains("invalid UTF-8"), "{message}"),
         other => panic!("{other:?}"),
     }
-    match cli::parse(line(&["agent", "capture", "--"])).map(|invocation| invocation.command) {
-        Ok(Command::Agent(agent::Command::Capture(args))) => assert_eq!(args.pathspec, [odd]),
-        other => panic!("{other:?}"),
-    }
+    assert_eq!(captured(cli::parse(line(&["agent", "capture", "--"])).expect("parsed")).pathspec, [odd]);
 }
 
 #[test]

@@ -93,16 +93,20 @@ fn run(command: &Command, settings: &Settings, format: Format, terminal: bool, o
                 ..failed(&error)
             })
         }
-        Command::Hooks(hooks::Command::Run(args)) => return hooks::run::run(args, settings),
-        Command::Hooks(hooks::Command::Install(args)) if args.global_template => {
-            return of_template(template::install(), format, settings, out);
-        }
-        Command::Hooks(hooks::Command::Uninstall(args)) if args.global_template => {
-            return of_template(template::uninstall(), format, settings, out);
-        }
+        Command::Hooks(verb) => match &**verb {
+            hooks::Command::Run(args) => return hooks::run::run(args, settings),
+            hooks::Command::Install(args) if args.global_template => {
+                return of_template(template::install(), format, settings, out);
+            }
+            hooks::Command::Uninstall(args) if args.global_template => {
+                return of_template(template::uninstall(), format, settings, out);
+            }
+            hooks::Command::Install(_) | hooks::Command::Uninstall(_) | hooks::Command::Status(_) => {
+                return in_repository(command, settings, format, terminal, out);
+            }
+        },
         Command::Agent(_)
         | Command::Thread(_)
-        | Command::Hooks(_)
         | Command::Verify(_)
         | Command::Publish(_)
         | Command::Fetch(_)
@@ -169,7 +173,7 @@ fn in_repository(
     }
     let mut ground = Ground { context: &context, format, settings, out, narrator: &narrator, terminal };
     let done = match command {
-        Command::Agent(verb) => match verb {
+        Command::Agent(verb) => match &**verb {
             agent::Command::Reserve(args) => agent::reserve::run(args, &mut ground).map(|()| exit::OK),
             agent::Command::Heartbeat(args) => agent::heartbeat::run(args, &mut ground).map(|()| exit::OK),
             agent::Command::Capture(args) => agent::capture::run(args, &mut ground).map(|()| exit::OK),
@@ -179,7 +183,7 @@ fn in_repository(
             agent::Command::List(args) => agent::list::run(args, &mut ground).map(|()| exit::OK),
             agent::Command::Show(args) => agent::show::run(args, &mut ground).map(|()| exit::OK),
         },
-        Command::Thread(verb) => match verb {
+        Command::Thread(verb) => match &**verb {
             thread::Command::List(args) => thread::list::run(args, &mut ground).map(|()| exit::OK),
             thread::Command::Show(args) => thread::show::run(args, &mut ground).map(|()| exit::OK),
             thread::Command::Log(args) => thread::log::run(args, &mut ground),
@@ -196,10 +200,10 @@ fn in_repository(
         Command::Gc(args) => gc::run(args, &mut ground).map(|()| exit::OK),
         Command::Log(args) => log::run(args, &mut ground).map(|()| exit::OK),
         Command::Doctor(args) => doctor::run(args, &mut ground),
-        Command::Hooks(verb) => match verb {
+        Command::Hooks(verb) => match &**verb {
             hooks::Command::Install(args) => hooks::install::run(args, &mut ground).map(|()| exit::OK),
             hooks::Command::Uninstall(_) => hooks::uninstall::run(&mut ground).map(|()| exit::OK),
-            hooks::Command::Status => hooks::status::run(&mut ground),
+            hooks::Command::Status(_) => hooks::status::run(&mut ground),
             hooks::Command::Run(args) => Ok(hooks::run::run(args, settings)),
         },
         Command::Schema(_) | Command::Completion(_) | Command::InstallManPages(_) => Ok(exit::OK),
@@ -214,7 +218,7 @@ fn in_repository(
 fn needs_hooks(command: &Command) -> bool {
     use agent::Command as Agent;
     match command {
-        Command::Agent(verb) => match verb {
+        Command::Agent(verb) => match &**verb {
             Agent::Reserve(_) | Agent::Run(_) | Agent::Heartbeat(_) | Agent::Capture(_) | Agent::Ready(_) => {
                 true
             }
@@ -239,7 +243,7 @@ fn keep_hooks(context: &Context<'_>, narrator: &Narrator<'_>) {
 /// What a command is called in a lock's holder line.
 fn name(command: &Command) -> &'static str {
     match command {
-        Command::Agent(verb) => match verb {
+        Command::Agent(verb) => match &**verb {
             agent::Command::Reserve(_) => "agent reserve",
             agent::Command::Heartbeat(_) => "agent heartbeat",
             agent::Command::Capture(_) => "agent capture",
@@ -249,7 +253,7 @@ fn name(command: &Command) -> &'static str {
             agent::Command::List(_) => "agent list",
             agent::Command::Show(_) => "agent show",
         },
-        Command::Thread(verb) => match verb {
+        Command::Thread(verb) => match &**verb {
             thread::Command::Land(_) => "thread land",
             thread::Command::Promote(_) => "thread promote",
             thread::Command::Refresh(_) => "thread refresh",
@@ -266,10 +270,10 @@ fn name(command: &Command) -> &'static str {
         Command::Gc(_) => "gc",
         Command::Log(_) => "log",
         Command::Doctor(_) => "doctor",
-        Command::Hooks(verb) => match verb {
+        Command::Hooks(verb) => match &**verb {
             hooks::Command::Install(_) => "hooks install",
             hooks::Command::Uninstall(_) => "hooks uninstall",
-            hooks::Command::Status => "hooks status",
+            hooks::Command::Status(_) => "hooks status",
             hooks::Command::Run(_) => "hooks run",
         },
         Command::Schema(_) | Command::Completion(_) | Command::InstallManPages(_) => "",

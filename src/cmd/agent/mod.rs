@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::ground::Ground;
+use crate::cli::Late;
 use crate::names::shell_word;
 use crate::ops::bound::unadopted_of;
 use crate::output::{documents, present};
@@ -22,21 +23,21 @@ pub mod show;
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     /// Claim a thread at an anchor
-    Reserve(reserve::Args),
+    Reserve(Late<reserve::Args>),
     /// Renew the lease, and report progress and usage
-    Heartbeat(heartbeat::Args),
+    Heartbeat(Late<heartbeat::Args>),
     /// Commit the worktree on the thread
-    Capture(capture::Args),
+    Capture(Late<capture::Args>),
     /// Capture what is dirty, check, and mark the thread ready or blocked
-    Ready(ready::Args),
+    Ready(Late<ready::Args>),
     /// End the session
-    Release(release::Args),
+    Release(Late<release::Args>),
     /// Run a command with a reservation of its own
-    Run(run::Args),
+    Run(Late<run::Args>),
     /// List sessions, newest first
-    List(list::Args),
+    List(Late<list::Args>),
     /// Show one session with all its fields
-    Show(show::Args),
+    Show(Late<show::Args>),
 }
 
 /// On whose behalf a command acts.

@@ -1,5 +1,7 @@
 //! `git heddle hooks`: the rules for plain Git commands.
 
+use crate::cli::Late;
+
 pub mod install;
 pub mod run;
 pub mod status;
@@ -9,11 +11,11 @@ pub mod uninstall;
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     /// Have plain Git commands keep the rules
-    Install(install::Args),
+    Install(Late<install::Args>),
     /// Take the hooks away, and leave everybody else's as they were
-    Uninstall(uninstall::Args),
+    Uninstall(Late<uninstall::Args>),
     /// Try whether the hooks are reached
-    Status,
+    Status(Late<status::Args>),
     /// Answer a hook of Git's; what the installed hooks start
-    Run(run::Args),
+    Run(Late<run::Args>),
 }

@@ -6,6 +6,10 @@ use crate::hook::status;
 use crate::output::documents::FailureKind;
 use crate::output::{exit, present, text_hooks as text};
 
+/// The arguments of `hooks status`: none.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
 /// Prints what was found; exit code 7 if the rules are not enforced.
 ///
 /// # Errors

@@ -2,6 +2,7 @@
 
 use super::agent::Actor;
 use super::ground::claim_if_any;
+use crate::cli::Late;
 use crate::error::Error;
 use crate::ops::standing::Standing;
 
@@ -19,23 +20,23 @@ pub mod show;
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     /// List threads with their owners
-    List(list::Args),
+    List(Late<list::Args>),
     /// Show one thread: owner, captures, changed paths
-    Show(show::Args),
+    Show(Late<show::Args>),
     /// Show the commits of a thread, by 'git log'
-    Log(log::Args),
+    Log(Late<log::Args>),
     /// Show what a thread changes, by 'git diff'
-    Diff(diff::Args),
+    Diff(Late<diff::Args>),
     /// Put threads on their target
-    Land(land::Args),
+    Land(Late<land::Args>),
     /// Make a branch of a thread
-    Promote(promote::Args),
+    Promote(Late<promote::Args>),
     /// Bring a thread up to date with its target
-    Refresh(refresh::Args),
+    Refresh(Late<refresh::Args>),
     /// Give a thread another name
-    Rename(rename::Args),
+    Rename(Late<rename::Args>),
     /// Give a thread up
-    Drop(drop::Args),
+    Drop(Late<drop::Args>),
 }
 
 /// On whose behalf a thread is handled.
