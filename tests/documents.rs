@@ -3,6 +3,7 @@
 #[expect(dead_code, reason = "the sandbox serves other tests too")]
 mod support;
 
+use git_heddle::output::documents::DOCUMENTS;
 use serde_json::Value;
 
 fn check(schema: &str, document: &Value) {
@@ -76,8 +77,24 @@ fn every_document_is_as_its_schema_says() {
     check("hooks", &run(&["hooks", "install", "--json"]));
     check("hooks-status", &run(&["hooks", "status", "--json"]));
     check("hooks", &run(&["hooks", "uninstall", "--json"]));
+    let pages = sandbox.home().join("pages");
+    check("man-page-list", &run(&["install-man-pages", pages.to_str().expect("UTF-8"), "--json"]));
     let events = run(&["log", "--json"]);
+    check("event-list", &events);
     let events = events.as_array().expect("array");
     assert!(events.len() > 3, "{events:?}");
     events.iter().for_each(|event| check("event", event));
+}
+
+#[test]
+fn every_document_has_its_schema_printed_by_its_name() {
+    let sandbox = support::Sandbox::new();
+    let names = sandbox.heddle(&["schema", "--json"]).json();
+    check("schema-list", &names);
+    assert_eq!(names, DOCUMENTS.iter().map(|document| document.name).collect::<Value>());
+    for document in DOCUMENTS {
+        let printed = sandbox.heddle(&["schema", document.name]).json();
+        let schema = serde_json::to_value((document.schema)()).expect("a schema");
+        assert_eq!(printed, schema, "{}", document.name);
+    }
 }

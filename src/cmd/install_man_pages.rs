@@ -8,6 +8,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use crate::output::Stdout;
+use crate::output::documents::ManPageList;
 
 /// The arguments of `install-man-pages`.
 #[derive(Debug, clap::Args)]
@@ -102,7 +103,7 @@ pub fn run(args: &Args, start: &Path, json: bool, out: &mut Stdout) -> Result<()
         written.push(path.to_string_lossy().into_owned());
     }
     if json {
-        out.json(&written)?;
+        out.json(&ManPageList(written))?;
     } else {
         out.text(&(written.join("\n") + "\n"))?;
     }

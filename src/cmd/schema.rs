@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::output::Stdout;
+use crate::output::documents::SchemaList;
 
 /// The arguments of `schema`.
 #[derive(Debug, clap::Args)]
@@ -20,15 +21,20 @@ const SCHEMAS: &[(&str, &str)] = &[
     ("dropped", include_str!("../../schemas/dropped.json")),
     ("error", include_str!("../../schemas/error.json")),
     ("event", include_str!("../../schemas/event.json")),
+    ("event-list", include_str!("../../schemas/event-list.json")),
     ("fetched", include_str!("../../schemas/fetched.json")),
     ("gc", include_str!("../../schemas/gc.json")),
+    ("hooks", include_str!("../../schemas/hooks.json")),
+    ("hooks-status", include_str!("../../schemas/hooks-status.json")),
     ("land", include_str!("../../schemas/land.json")),
+    ("man-page-list", include_str!("../../schemas/man-page-list.json")),
     ("not-started", include_str!("../../schemas/not-started.json")),
     ("promoted", include_str!("../../schemas/promoted.json")),
     ("published", include_str!("../../schemas/published.json")),
     ("ready", include_str!("../../schemas/ready.json")),
     ("refreshed", include_str!("../../schemas/refreshed.json")),
     ("renamed", include_str!("../../schemas/renamed.json")),
+    ("schema-list", include_str!("../../schemas/schema-list.json")),
     ("session", include_str!("../../schemas/session.json")),
     ("session-list", include_str!("../../schemas/session-list.json")),
     ("thread", include_str!("../../schemas/thread.json")),
@@ -57,11 +63,11 @@ pub enum SchemaError {
 /// [`SchemaError::Unknown`], a usage error; [`SchemaError::Write`].
 pub fn run(args: &Args, json: bool, out: &mut Stdout) -> Result<(), SchemaError> {
     let Some(wanted) = &args.name else {
-        let names: Vec<&str> = SCHEMAS.iter().map(|(name, _)| *name).collect();
+        let names = SchemaList(SCHEMAS.iter().map(|(name, _)| (*name).to_owned()).collect());
         if json {
             out.json(&names)?;
         } else {
-            out.text(&(names.join("\n") + "\n"))?;
+            out.text(&(names.0.join("\n") + "\n"))?;
         }
         return Ok(());
     };

@@ -369,7 +369,8 @@ pub enum Freshness {
 pub struct MergeConflict {
     /// The path.
     pub path: String,
-    /// What `git merge-tree` says about it; null if it says nothing.
+    /// Always null: what Git says about a conflict is text for people, in their language. `git
+    /// merge-tree` tells it.
     pub message: Option<String>,
 }
 
@@ -436,8 +437,8 @@ pub enum CollectedKind {
     Events,
 }
 
-/// One line of the event log. `log --json` prints an array of them, `log --follow --json` one
-/// such object a line.
+/// One line of the event log. `log --json` prints an array of them (`event-list`),
+/// `log --follow --json` one such object a line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Event {
     /// The version of the format: 1.
@@ -454,13 +455,22 @@ pub struct Event {
     pub session: Option<String>,
     /// The fencing number of that session.
     pub generation: Option<u64>,
-    /// The commit that the thread was at before.
+    /// Always null: an event tells what the thread came to, and the one before it what it was.
     pub old: Option<String>,
     /// The commit that the thread was at afterwards.
     pub new: Option<String>,
     /// More, for people.
     pub message: Option<String>,
 }
+
+/// The names of the documents that have a schema. Printed by `schema --json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SchemaList(pub Vec<String>);
+
+/// The absolute paths of the man pages that were put in place. Printed by
+/// `install-man-pages --json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ManPageList(pub Vec<String>);
 
 /// What `doctor` found; an empty list of findings is good news.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -502,17 +512,20 @@ pub const DOCUMENTS: &[Document] = &[
     Document { name: "dropped", schema: schema_of::<Dropped> },
     Document { name: "error", schema: schema_of::<Failure> },
     Document { name: "event", schema: schema_of::<Event> },
+    Document { name: "event-list", schema: schema_of::<Vec<Event>> },
     Document { name: "fetched", schema: schema_of::<traffic::Fetched> },
     Document { name: "gc", schema: schema_of::<Gc> },
     Document { name: "hooks", schema: schema_of::<hooks::Hooks> },
     Document { name: "hooks-status", schema: schema_of::<hooks::HooksStatus> },
     Document { name: "land", schema: schema_of::<Land> },
+    Document { name: "man-page-list", schema: schema_of::<ManPageList> },
     Document { name: "not-started", schema: schema_of::<NotStarted> },
     Document { name: "promoted", schema: schema_of::<Promoted> },
     Document { name: "published", schema: schema_of::<traffic::Published> },
     Document { name: "ready", schema: schema_of::<Ready> },
     Document { name: "refreshed", schema: schema_of::<refresh::Refreshed> },
     Document { name: "renamed", schema: schema_of::<rename::Renamed> },
+    Document { name: "schema-list", schema: schema_of::<SchemaList> },
     Document { name: "session", schema: schema_of::<Session> },
     Document { name: "session-list", schema: schema_of::<Vec<Session>> },
     Document { name: "thread", schema: schema_of::<ThreadDetail> },
