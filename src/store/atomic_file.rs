@@ -254,14 +254,31 @@ pub fn parse_record<T: DeserializeOwned>(
     if contents.iter().all(|byte| matches!(byte, 0 | b' ' | b'\n')) {
         return Err(damaged("it is empty".to_owned()));
     }
-    let Version { version } = serde_json::from_slice(contents).map_err(|error| damaged(error.to_string()))?;
-    if version > known {
-        return Err(StoreError::Newer { what, path: path.to_owned(), version, known });
-    }
-    if version < known {
-        return Err(damaged(format!("it has version {version}, which never was")));
+    if leading_version(contents) != Some(known) {
+        let Version { version } =
+            serde_json::from_slice(contents).map_err(|error| damaged(error.to_string()))?;
+        if version > known {
+            return Err(StoreError::Newer { what, path: path.to_owned(), version, known });
+        }
+        if version < known {
+            return Err(damaged(format!("it has version {version}, which never was")));
+        }
     }
     serde_json::from_slice(contents).map_err(|error| damaged(error.to_string()))
+}
+
+/// The version of a record that begins with it, as every record does that we wrote: it need not
+/// be read twice then. Whether the rest is JSON, and has no second version, is not looked at.
+fn leading_version(contents: &[u8]) -> Option<u64> {
+    let mut rest = contents;
+    for expected in [&b"{"[..], b"\"version\"", b":"] {
+        rest = rest.trim_ascii_start().strip_prefix(expected)?;
+    }
+    rest = rest.trim_ascii_start();
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    // A number that goes on in another way is another number.
+    let ends = matches!(rest.get(digits)?, b',' | b'}' | b' ' | b'\t' | b'\r' | b'\n');
+    std::str::from_utf8(&rest[..digits]).ok().filter(|_| ends)?.parse().ok()
 }
 
 /// A record as it is written: JSON on one line per field, so that people can read it.
@@ -276,4 +293,50 @@ pub fn to_bytes<T: Serialize>(what: &'static str, path: &Path, record: &T) -> Re
     })?;
     bytes.push(b'\n');
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, serde::Deserialize)]
+    struct Record {
+        name: String,
+    }
+
+    fn parse(text: &str) -> Result<String, StoreError> {
+        parse_record("record", Path::new("file"), text.as_bytes(), 2).map(|record: Record| record.name)
+    }
+
+    #[test]
+    fn a_record_is_read_wherever_its_version_stands() {
+        for text in [
+            "{\"version\":2,\"name\":\"a\"}",
+            "\n{ \"version\"\t: 2\n, \"name\": \"a\" }\n",
+            "{\"name\": \"a\", \"version\": 2}",
+        ] {
+            assert_eq!(parse(text).ok().as_deref(), Some("a"), "{text}");
+        }
+    }
+
+    #[test]
+    fn another_version_is_refused_by_its_number_and_what_is_none_is_damage() {
+        for text in ["{\"version\":3}", "{\"name\":7,\"version\":3}", "{\"version\": 22 }"] {
+            assert!(matches!(parse(text), Err(StoreError::Newer { known: 2, .. })), "{text}");
+        }
+        for text in [
+            "{\"version\":1,\"name\":\"a\"}",
+            "{\"version\":2",
+            "{\"version\":2}",
+            "{\"version\":2.0,\"name\":\"a\"}",
+            "{\"version\":2e0,\"name\":\"a\"}",
+            "{\"version\":-2,\"name\":\"a\"}",
+            "{\"version\":,\"name\":\"a\"}",
+            "{\"version\":\"2\",\"name\":\"a\"}",
+            "{\"version\":2,\"name\":\"a\"",
+            "{\"name\":\"a\"}",
+        ] {
+            assert!(matches!(parse(text), Err(StoreError::Damaged { .. })), "{text}");
+        }
+    }
 }
