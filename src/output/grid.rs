@@ -6,6 +6,8 @@
 //! still does not fit is left to the terminal to wrap. Widths are those that a terminal
 //! shows, so that wide characters do not shift the columns.
 
+use std::borrow::Cow;
+
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 /// What is between two columns.
@@ -154,8 +156,8 @@ impl<'a> Grid<'a> {
 
     /// How wide a column is if nothing is cut.
     fn natural(&self, at: usize) -> usize {
-        let cells = self.rows.iter().map(|row| row[at].text.width());
-        cells.chain([self.header[at].width()]).max().unwrap_or(0)
+        let cells = self.rows.iter().map(|row| width(&row[at].text));
+        cells.chain([width(self.header[at])]).max().unwrap_or(0)
     }
 
     fn line(
@@ -168,12 +170,12 @@ impl<'a> Grid<'a> {
     ) {
         let start = text.len();
         let shown = cells.iter().enumerate().filter_map(|(at, cell)| Some((at, cell, columns[at]?)));
-        for (nth, (at, cell, width)) in shown.enumerate() {
+        for (nth, (at, cell, room)) in shown.enumerate() {
             if nth > 0 {
                 text.push_str(GAP);
             }
-            let word = cut(&cell.text, width, keeps[at]);
-            let blanks = width.saturating_sub(word.width());
+            let word = cut(&cell.text, room, keeps[at]);
+            let blanks = room.saturating_sub(width(&word));
             let before = if self.numbers.contains(&at) { blanks } else { 0 };
             text.extend(std::iter::repeat_n(' ', before));
             match cell.color.filter(|_| color) {
@@ -195,13 +197,19 @@ impl<'a> Grid<'a> {
     }
 }
 
-/// `text` in at most `width` columns of a terminal, with `…` where something was cut.
+/// How many columns of a terminal `text` takes.
+fn width(text: &str) -> usize {
+    // Most text is of printable ASCII characters, which take one each.
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) { text.len() } else { text.width() }
+}
+
+/// `text` in at most `columns` columns of a terminal, with `…` where something was cut.
 #[must_use]
-pub fn cut(text: &str, width: usize, keep: Keep) -> String {
-    if text.width() <= width {
-        return text.to_owned();
+pub fn cut(text: &str, columns: usize, keep: Keep) -> Cow<'_, str> {
+    if width(text) <= columns {
+        return text.into();
     }
-    let room = width.saturating_sub(1);
+    let room = columns.saturating_sub(1);
     let (before, after) = match keep {
         Keep::Start => (room, 0),
         Keep::End => (0, room),
