@@ -60,8 +60,8 @@ pub enum ProcessState {
 /// a part of the kernel's unit. No pid is given to another within 10 ms of its process's start.
 pub const START_SLACK: u64 = 1;
 
-/// The outside world of a decision; tests bring their own.
-pub trait Platform {
+/// The outside world of a decision; tests bring their own. Many decisions may be made at once.
+pub trait Platform: Sync {
     /// The time now.
     fn now(&self) -> Moment;
     /// Where this process lives.

@@ -1,9 +1,9 @@
 //! Properties: names against `git check-ref-format`, and reservations against a model with
 //! time, deaths and retries.
 
-use std::cell::Cell;
 use std::collections::HashMap;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use git_heddle::context::Context;
@@ -50,19 +50,19 @@ proptest! {
 /// A world whose clock only moves when told, and where processes die on paper.
 struct Paper {
     system: System,
-    monotonic_ms: Cell<u64>,
-    alive: Cell<bool>,
+    monotonic_ms: AtomicU64,
+    alive: AtomicBool,
 }
 
 impl Platform for Paper {
     fn now(&self) -> Moment {
-        Moment { monotonic_ms: self.monotonic_ms.get(), ..self.system.now() }
+        Moment { monotonic_ms: self.monotonic_ms.load(Relaxed), ..self.system.now() }
     }
     fn place(&self) -> &Place {
         self.system.place()
     }
     fn process(&self, _pid: u32) -> ProcessState {
-        if self.alive.get() {
+        if self.alive.load(Relaxed) {
             ProcessState::Running { start_time: 7, stopped: false }
         } else {
             ProcessState::Gone
@@ -115,19 +115,19 @@ proptest! {
         prop_assert!(git(folder.path(), &["-c", "user.name=a", "-c", "user.email=b", "commit", "-q", "--allow-empty", "-m", "x"]));
         prop_assert!(git(folder.path(), &["config", "heddle.fsync", "false"]));
         let repo = Repo::open(folder.path()).expect("repository");
-        let world = Paper { system: System::new(), monotonic_ms: Cell::new(1_000_000), alive: Cell::new(true) };
+        let world = Paper { system: System::new(), monotonic_ms: AtomicU64::new(1_000_000), alive: AtomicBool::new(true) };
         let context = Context::new(&repo, &world, "test").expect("context");
         let mut owners: HashMap<usize, Owner> = HashMap::new();
         let mut generations = [0u64; 2];
         let mut known: Vec<(usize, SessionId)> = Vec::new();
-        let seconds = || world.monotonic_ms.get() / 1000;
+        let seconds = || world.monotonic_ms.load(Relaxed) / 1000;
         for step in steps {
-            let lives = |owner: &Owner| if owner.held { world.alive.get() } else { seconds() - owner.beat <= TTL };
+            let lives = |owner: &Owner| if owner.held { world.alive.load(Relaxed) } else { seconds() - owner.beat <= TTL };
             match step {
-                Step::Pass(passed) => world.monotonic_ms.set(world.monotonic_ms.get() + passed * 1000),
+                Step::Pass(passed) => drop(world.monotonic_ms.fetch_add(passed * 1000, Relaxed)),
                 // The next process is another one; those that held before are gone with this.
                 Step::Die => {
-                    world.alive.set(false);
+                    world.alive.store(false, Relaxed);
                     owners.retain(|_, owner| !owner.held);
                     let lapsed: Vec<usize> = owners.keys().copied().collect();
                     for thread in lapsed {
@@ -137,7 +137,7 @@ proptest! {
                 Step::Reserve { thread, held, key } => {
                     // Everybody who holds from now on is a process that lives, so long as
                     // no dead one is still on record.
-                    let held = held && world.alive.get();
+                    let held = held && world.alive.load(Relaxed);
                     let request = Request {
                         thread: ThreadName::parse(&format!("t{thread}")).expect("name"),
                         anchor: None,
@@ -187,7 +187,7 @@ proptest! {
                             prop_assert!(beaten);
                             owner.beat = seconds();
                         }
-                        None => prop_assert!(!beaten || !world.alive.get()),
+                        None => prop_assert!(!beaten || !world.alive.load(Relaxed)),
                     }
                 }
                 Step::Release(which) if !known.is_empty() => {

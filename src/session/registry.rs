@@ -5,6 +5,7 @@
 //! first and `ended/` second finds every session in at least one; of two, the ended counts.
 
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -38,7 +39,30 @@ impl Registry {
     /// # Errors
     /// [`StoreError`] if its record is there and cannot be understood.
     pub fn read(&self, id: &SessionId) -> Result<Option<Session>, StoreError> {
+        self.unless_ended(id, self.read_live(id).map(|live| Some(live?.0)))
+    }
+
+    /// As [`Self::read`], and whether a command acts for the session: one look at the file that
+    /// tells, as the lease is in it too.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_present(&self, id: &SessionId) -> Result<Option<(Session, Presence)>, StoreError> {
         let live = self.read_live(id);
+        let presence = match &live {
+            Ok(Some((_, file))) => presence_by(file),
+            Ok(None) | Err(_) => Presence::Free,
+        };
+        let session = self.unless_ended(id, live.map(|live| Some(live?.0)))?;
+        Ok(session.map(|session| (session, presence)))
+    }
+
+    /// What has ended where both are there, and else what is `live`, which was read before.
+    fn unless_ended(
+        &self,
+        id: &SessionId,
+        live: Result<Option<Session>, StoreError>,
+    ) -> Result<Option<Session>, StoreError> {
         let path = self.layout.ended_session(id);
         match read_at(&path, id)? {
             Some(ended) if ended.is_active() => {
@@ -55,18 +79,24 @@ impl Registry {
     /// As [`Self::read`].
     pub fn read_live_first(&self, id: &SessionId) -> Result<Option<Session>, StoreError> {
         match self.read_live(id)? {
-            Some(live) if !self.layout.ended_session(id).exists() => Ok(Some(live)),
+            Some((live, _)) if !self.layout.ended_session(id).exists() => Ok(Some(live)),
             _ => self.read(id),
         }
     }
 
-    /// Reads the record of a session that has not ended, with the lease as renewed since.
-    fn read_live(&self, id: &SessionId) -> Result<Option<Session>, StoreError> {
-        let mut session = read_at(&self.layout.session(id), id)?;
-        if let Some(session) = &mut session {
-            renewal::apply(&self.layout.live(id), session);
+    /// Reads the record of a session that has not ended, with the lease as renewed since, and
+    /// opens the file in which that is.
+    fn read_live(&self, id: &SessionId) -> Result<Option<(Session, io::Result<File>)>, StoreError> {
+        let Some(mut session) = read_at(&self.layout.session(id), id)? else { return Ok(None) };
+        let file = self.open_live(id);
+        if let Ok(file) = &file {
+            renewal::apply(file, &mut session);
         }
-        Ok(session)
+        Ok(Some((session, file)))
+    }
+
+    fn open_live(&self, id: &SessionId) -> io::Result<File> {
+        no_follow().read(true).open(self.layout.live(id))
     }
 
     /// Renews the lease of `session`, as it was read, and nothing else of it: not synced, see
@@ -111,12 +141,7 @@ impl Registry {
     /// nobody can hold one.
     #[must_use]
     pub fn presence(&self, id: &SessionId) -> Presence {
-        match no_follow().read(true).open(self.layout.live(id)) {
-            Ok(file) if platform::is_present(&file).unwrap_or(false) => Presence::Held,
-            Ok(_) => Presence::Free,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Presence::Free,
-            Err(_) => Presence::Unknown,
-        }
+        presence_by(&self.open_live(id))
     }
 
     /// Marks this process as acting for the session for as long as the value lives. Where
@@ -175,11 +200,21 @@ impl Registry {
     }
 }
 
+/// Whether a command acts for the session whose `.live` this is.
+fn presence_by(live: &io::Result<File>) -> Presence {
+    match live {
+        Ok(file) if platform::is_present(file).unwrap_or(false) => Presence::Held,
+        Ok(_) => Presence::Free,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Presence::Free,
+        Err(_) => Presence::Unknown,
+    }
+}
+
 /// The session ids that have a record in `folder`, oldest first.
 fn ids_in(folder: &Path) -> Result<Vec<SessionId>, StoreError> {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(StoreError::io("read", folder)(error)),
     };
     let mut ids: Vec<SessionId> = entries

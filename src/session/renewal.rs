@@ -69,10 +69,9 @@ pub(super) fn write(path: &Path, session: &Session, heartbeat: &Heartbeat) -> io
     file.write_all_at(&line, 0)
 }
 
-/// Brings `session`, as its record has it, up to the heartbeat in the file at `path`.
-pub(super) fn apply(path: &Path, session: &mut Session) {
-    let Ok(file) = no_follow().read(true).open(path) else { return };
-    if let Some(renewal) = from(&file)
+/// Brings `session`, as its record has it, up to the heartbeat in `file`.
+pub(super) fn apply(file: &File, session: &mut Session) {
+    if let Some(renewal) = from(file)
         && renewal.after == Instant::of(&session.heartbeat)
     {
         session.heartbeat = renewal.heartbeat;
@@ -131,7 +130,7 @@ mod tests {
     /// The heartbeat that a reader of `file` sees, where the record has `recorded`.
     fn seen(file: &Path, recorded: &Heartbeat) -> u64 {
         let mut session = session(recorded);
-        apply(file, &mut session);
+        apply(&File::open(file).expect("open"), &mut session);
         session.heartbeat.monotonic_ms
     }
 

@@ -1,6 +1,7 @@
 //! A thread under its lock.
 
 use std::cell::RefCell;
+use std::time::Duration;
 
 use super::record::ThreadRecord;
 use super::recover::{recover, unlock};
@@ -10,7 +11,9 @@ use crate::error::Error;
 use crate::git::GitError;
 use crate::git::refs::{Intent, LockedRef};
 use crate::names::{CommitId, Generation, SessionId, ThreadName};
-use crate::session::liveness::{Liveness, judge};
+use crate::platform::Platform;
+use crate::session::liveness::{Liveness, Presence, judge};
+use crate::session::registry::Registry;
 use crate::session::{Session, SessionError};
 use crate::store::events::{self, Event};
 use crate::store::journal::{self, Entry, FileIdentity};
@@ -41,32 +44,57 @@ pub struct Owner {
     pub liveness: Liveness,
 }
 
-/// Looks at the session that `record` names. Writes nothing.
-///
-/// `None` stands for no owner: the record names none, or a session that has ended, or one
-/// whose record is gone, for which nobody can act any more.
-#[must_use]
-pub fn owner_of(context: &Context<'_>, record: Option<&ThreadRecord>) -> Option<Owner> {
-    let record = record?;
-    let (id, generation) = (record.owner.clone()?, record.generation);
-    match context.registry.read(&id) {
-        Ok(Some(session)) if session.is_active() => {
-            let liveness = liveness_of(context, &session);
-            Some(Owner { id, generation, session: Some(session), liveness })
-        }
-        Ok(_) => None,
-        Err(_) => {
-            let liveness = Liveness::Unknown("its record cannot be read");
-            Some(Owner { id, generation, session: None, liveness })
+/// Who judges whether owners live: what it takes to look at many of them at once.
+#[derive(Clone, Copy)]
+pub struct Judge<'a> {
+    registry: &'a Registry,
+    unknown_ttl: Duration,
+    platform: &'a dyn Platform,
+}
+
+impl<'a> Judge<'a> {
+    /// The judge of the sessions there.
+    #[must_use]
+    pub fn of(context: &'a Context<'_>) -> Self {
+        let unknown_ttl = context.settings.unknown_ttl;
+        Self { registry: &context.registry, unknown_ttl, platform: context.platform }
+    }
+
+    /// Looks at the session that `record` names. Writes nothing.
+    ///
+    /// `None` stands for no owner: the record names none, or a session that has ended, or one
+    /// whose record is gone, for which nobody can act any more.
+    #[must_use]
+    pub fn owner(self, record: &ThreadRecord) -> Option<Owner> {
+        let (id, generation) = (record.owner.clone()?, record.generation);
+        match self.registry.read_present(&id) {
+            Ok(Some((session, presence))) if session.is_active() => {
+                let liveness = self.liveness(&session, presence);
+                Some(Owner { id, generation, session: Some(session), liveness })
+            }
+            Ok(_) => None,
+            Err(_) => {
+                let liveness = Liveness::Unknown("its record cannot be read");
+                Some(Owner { id, generation, session: None, liveness })
+            }
         }
     }
+
+    fn liveness(self, session: &Session, presence: Presence) -> Liveness {
+        judge(session, presence, self.unknown_ttl, &self.platform.now(), self.platform)
+    }
+}
+
+/// The owner of the thread that has `record`, as [`Judge::owner`].
+#[must_use]
+pub fn owner_of(context: &Context<'_>, record: Option<&ThreadRecord>) -> Option<Owner> {
+    Judge::of(context).owner(record?)
 }
 
 /// Judges `session` here and now.
 #[must_use]
 pub fn liveness_of(context: &Context<'_>, session: &Session) -> Liveness {
-    let presence = context.registry.presence(&session.session_id);
-    judge(session, presence, context.settings.unknown_ttl, &context.platform.now(), context.platform)
+    Judge::of(context).liveness(session, context.registry.presence(&session.session_id))
 }
 
 /// Takes the lock of `name` and looks at nothing.
