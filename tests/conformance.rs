@@ -12,7 +12,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use git_heddle::git::commit::{commit, with_trailers};
-use git_heddle::git::diff::{Counter, changed, changed_among};
+use git_heddle::git::commits::Commits;
+use git_heddle::git::diff::{changed, changed_among, counts};
 use git_heddle::git::graph;
 use git_heddle::git::merge::{conflicts, merge_base};
 use git_heddle::git::refs::{Change, Expected, Intent};
@@ -235,7 +236,8 @@ fn an_id_of_the_other_length_names_nothing() {
         let other = Format { sha256: !format.sha256, ..format }.id_of('1');
         assert!(matches!(repo.resolve(&other), Err(GitError::RevNotFound { .. })), "{}", format.name());
         let other = CommitId::parse(&other).expect("an id");
-        assert!(repo.committed_at(&other).is_err(), "{}", format.name());
+        let commits = Commits::new(&repo).expect("commits");
+        assert!(commits.committed_at(&other).is_err(), "{}", format.name());
         assert!(repo.descends_from(&id(&sandbox, "HEAD"), &other).is_err(), "{}", format.name());
         let refused = repo.lock_ref(TIP, moves(&other, "x"), WAIT);
         let refused = refused.and_then(|locked| locked.swap(&Expected::Absent, &other, "x"));
@@ -321,7 +323,8 @@ fn commits_are_written_and_walked_as_git_does() {
         let generation = repo.generation_in_trailers(&made).expect("read").map(|number| number.get());
         assert_eq!(generation, Some(7), "{about}");
         let time = sandbox.git(&["log", "-1", "--format=%ct", made.as_str()]);
-        assert_eq!(repo.committed_at(&made).expect("read").to_string(), time, "{about}");
+        let commits = Commits::new(&repo).expect("commits");
+        assert_eq!(commits.committed_at(&made).expect("read").to_string(), time, "{about}");
         let walked = repo.commits(Some(&base), &merge, 10).expect("walked");
         let walked: HashSet<String> = walked.into_iter().map(|commit| commit.id.to_string()).collect();
         let listed = sandbox.git(&["rev-list", merge.as_str(), &format!("^{base}")]);
@@ -331,7 +334,7 @@ fn commits_are_written_and_walked_as_git_does() {
         assert!(!repo.descends_from(&made, &main).expect("looked"), "{about}");
         assert_eq!(merge_base(&repo, &made, &main).expect("found"), Some(base.clone()), "{about}");
         let tips = HashSet::from([made.clone(), merge.clone()]);
-        let ahead = graph::ahead(&repo, &main, &tips).expect("counted");
+        let ahead = graph::ahead(&commits, &main, &tips).expect("counted");
         assert_eq!((ahead[&made].commits, ahead[&merge].commits), (1, 2), "{about}");
         assert_eq!(ahead[&made].fork, Some(base), "{about}");
         sandbox.git(&["update-ref", "refs/heads/made", merge.as_str()]);
@@ -370,7 +373,7 @@ fn differences_and_conflicts_are_those_that_git_finds() {
             let wanted: Vec<&[u8]> = names.iter().map(String::as_bytes).collect();
             let found = changed_among(&repo, &wanted, from, to).expect("compared");
             assert_eq!(text(found), names, "{about}");
-            let count = Counter::new(&repo).expect("counter").count(from, to).expect("counted");
+            let count = counts(&Commits::new(&repo).expect("commits"), &[(from, to)])[0].expect("counted");
             assert_eq!(count, names.len(), "{about}");
             let tree = |commit: &CommitId| repo.resolve(commit.as_str()).expect("commit").tree;
             let mut lines: Vec<String> = changed(&repo, &tree(from), &tree(to))

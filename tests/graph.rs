@@ -9,7 +9,8 @@ use std::io::Write as _;
 use std::process::Stdio;
 
 use git_heddle::git::Repo;
-use git_heddle::git::diff::{Counter, changed, changed_among};
+use git_heddle::git::commits::Commits;
+use git_heddle::git::diff::{changed, changed_among, counts};
 use git_heddle::git::graph::{ahead, apart, behind};
 use git_heddle::names::CommitId;
 use support::Sandbox;
@@ -83,12 +84,13 @@ impl History {
     /// Compares what is told of every commit against every one of `targets`.
     fn check(&self, targets: &[usize]) {
         let repo = Repo::at(&self.sandbox.root()).expect("repository");
+        let commits = Commits::new(&repo).expect("commits");
         let tips: HashSet<CommitId> = self.ids.iter().cloned().collect();
         for &target in targets {
             let (to, had) = (&self.ids[target], self.ancestors(target));
-            let found = ahead(&repo, to, &tips).expect("ahead");
+            let found = ahead(&commits, to, &tips).expect("ahead");
             let forks = found.values().filter_map(|ahead| ahead.fork.clone()).collect();
-            let counted = behind(&repo, to, &forks).expect("behind");
+            let counted = behind(&commits, to, &forks).expect("behind");
             for (number, id) in self.ids.iter().enumerate() {
                 let has = self.ancestors(number);
                 let about = format!("{number} against {target}");
@@ -122,6 +124,40 @@ fn clocks_that_stand_still_or_go_wrong_change_no_count() {
     History::random(9, 30, |_, number| (40 - number) * 60).check(&[29, 15]);
 }
 
+#[test]
+fn commits_are_read_as_git_reads_them_however_they_are_written() {
+    let sandbox = Sandbox::new();
+    let (tree, parent) = (sandbox.git(&["rev-parse", "HEAD^{tree}"]), sandbox.git(&["rev-parse", "HEAD"]));
+    let made = |head: &str, committer: &str, more: &str| {
+        let text = format!("tree {tree}\n{head}author A <a> 1 +0000\ncommitter {committer}\n{more}\nx\n");
+        let args = ["hash-object", "-wt", "commit", "--literally", "--stdin"];
+        let mut program = sandbox.program("git", &sandbox.root(), &args);
+        let mut made = program.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("git");
+        made.stdin.take().expect("stdin").write_all(text.as_bytes()).expect("commit");
+        let id = made.wait_with_output().expect("git").stdout;
+        CommitId::parse(String::from_utf8_lossy(&id).trim()).expect("an id")
+    };
+    let one = format!("parent {parent}\n");
+    let all = [
+        made("", "A <a> 1700000001 +0000", ""),
+        made(&one, " <> 1700000002 -1130", "encoding latin-1\n"),
+        made(&one, "A > B < <a@b> 1700000003 +0000", "gpgsig -----BEGIN\n committer C <c> 7 +0000\n"),
+        made(&one.repeat(2), "A <a> 0 +0000", ""),
+    ];
+    let repo = Repo::at(&sandbox.root()).expect("repository");
+    let commits = Commits::new(&repo).expect("commits");
+    for commit in &all {
+        let time = sandbox.git(&["log", "-1", "--format=%ct", commit.as_str()]);
+        assert_eq!(commits.committed_at(commit).expect("read").to_string(), time, "{commit}");
+    }
+    let tips: HashSet<CommitId> = all.iter().cloned().collect();
+    let found = ahead(&commits, &CommitId::parse(&parent).expect("an id"), &tips).expect("ahead");
+    assert!(all.iter().all(|commit| found[commit].commits == 1), "{found:?}");
+    assert!(all[1..].iter().all(|commit| found[commit].fork.is_some()), "{found:?}");
+    let tree = CommitId::parse(&tree).expect("an id");
+    assert!(commits.committed_at(&tree).is_err(), "a tree is no commit");
+}
+
 /// Checks that the paths that differ are those that Git lists; how many there are.
 fn assert_listed(sandbox: &Sandbox, repo: &Repo, from: &CommitId, to: &CommitId) -> usize {
     let git = |args: &[&str]| sandbox.git(args);
@@ -146,17 +182,19 @@ fn assert_listed(sandbox: &Sandbox, repo: &Repo, from: &CommitId, to: &CommitId)
 
 #[test]
 fn changed_paths_are_counted_as_git_lists_them() {
-    let history = History::random(3, 30, |_, number| number * 60);
+    // As many as are worth more than one worker.
+    let history = History::random(3, 130, |_, number| number * 60);
     let repo = Repo::at(&history.sandbox.root()).expect("repository");
-    let counter = Counter::new(&repo).expect("counter");
-    let mut counts = BTreeMap::new();
-    for (from, to) in (0..30).flat_map(|from| [(from, 29), (29, from), (from, (from * 7) % 30)]) {
-        let (from, to) = (&history.ids[from], &history.ids[to]);
-        let count = counter.count(from, to).expect("trees");
-        assert_eq!(count, assert_listed(&history.sandbox, &repo, from, to), "{from} {to}");
-        *counts.entry(count).or_insert(0) += 1;
+    let commits = Commits::new(&repo).expect("commits");
+    commits.read(&history.ids.iter().collect::<Vec<_>>());
+    let pairs = (0..130).step_by(2).flat_map(|from| [(from, 129), (129, from), (from, (from * 7) % 130)]);
+    let pairs: Vec<_> = pairs.map(|(from, to)| (&history.ids[from], &history.ids[to])).collect();
+    let mut counted = BTreeMap::new();
+    for (count, (from, to)) in counts(&commits, &pairs).into_iter().zip(pairs) {
+        assert_eq!(count, Some(assert_listed(&history.sandbox, &repo, from, to)), "{from} {to}");
+        *counted.entry(count).or_insert(0) += 1;
     }
-    assert!(counts.len() > 3, "{counts:?}");
+    assert!(counted.len() > 3, "{counted:?}");
 }
 
 #[test]
@@ -174,11 +212,10 @@ fn a_file_that_becomes_a_folder_is_two_paths() {
     let (after, last) = (CommitId::parse(&after).expect("an id"), sandbox.git(&["rev-parse", "HEAD"]));
     let last = CommitId::parse(&last).expect("an id");
     let repo = Repo::at(&sandbox.root()).expect("repository");
-    let counter = Counter::new(&repo).expect("counter");
+    let commits = Commits::new(&repo).expect("commits");
     for (from, to) in [(&before, &after), (&after, &last), (&last, &before)] {
         assert_listed(&sandbox, &repo, from, to);
     }
-    assert_eq!(counter.count(&before, &after).expect("trees"), 2);
-    assert_eq!(counter.count(&after, &last).expect("trees"), 2);
-    assert_eq!(counter.count(&last, &before).expect("trees"), 3);
+    let counted = counts(&commits, &[(&before, &after), (&after, &last), (&last, &before)]);
+    assert_eq!(counted, [Some(2), Some(2), Some(3)]);
 }

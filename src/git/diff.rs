@@ -1,15 +1,16 @@
 //! What differs between two trees.
 
-use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use super::commits::Commits;
 use super::key::Key;
 use super::line_counts::{self, Lines};
 use super::trees::{Difference, differences, differences_among};
 use super::{GitError, Repo};
 use crate::names::{CommitId, TreeId};
+use crate::store::at_once;
 
 /// A path that differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,12 +96,35 @@ pub fn changed_among(
     Ok(paths)
 }
 
-/// Counts how many paths differ between commits, for many pairs that share a side: nothing
-/// but trees is read, those of the old side once, and no path is put together.
-pub struct Counter<'repo> {
-    repo: &'repo Repo,
-    odb: git2::Odb<'repo>,
-    old: RefCell<HashMap<Key, Rc<[u8]>>>,
+/// For how many comparisons another worker is worth its start.
+const WORTH_A_WORKER: usize = 32;
+
+/// How many paths differ between the trees of each two commits, a renamed file being two; `None`
+/// where a commit or a tree is missing or cannot be read. Nothing but trees is read, and no path
+/// is put together.
+#[must_use]
+pub fn counts(commits: &Commits<'_>, pairs: &[(&CommitId, &CommitId)]) -> Vec<Option<usize>> {
+    let tree = |commit: &CommitId| Some(commits.get(commits.repo().oid(commit.as_str()).ok()?).ok()?.tree);
+    let trees = |(from, to): &(&CommitId, &CommitId)| Some((tree(from)?, tree(to)?));
+    let mut jobs: Vec<(usize, (git2::Oid, git2::Oid))> =
+        pairs.iter().enumerate().filter_map(|(at, pair)| Some((at, trees(pair)?))).collect();
+    // Those that start from the same tree are done by the same worker.
+    jobs.sort_unstable_by(|(_, (one, _)), (_, (two, _))| one.as_bytes().cmp(two.as_bytes()));
+    let odb = commits.odb();
+    let counted = at_once::each(&jobs, WORTH_A_WORKER, || {
+        let mut counter = Counter { odb, old: HashMap::new() };
+        move |(_, (old, new)): &(usize, (git2::Oid, git2::Oid))| counter.between(*old, *new).ok()
+    });
+    let mut counts = vec![None; pairs.len()];
+    jobs.into_iter().zip(counted).for_each(|((at, _), count)| counts[at] = count);
+    counts
+}
+
+/// Counts how many paths differ between trees, many of which are compared with the same: those
+/// are read once.
+struct Counter<'odb> {
+    odb: &'odb git2::Odb<'odb>,
+    old: HashMap<Key, Rc<[u8]>>,
 }
 
 /// An entry of a tree, as it lies there.
@@ -139,19 +163,44 @@ impl Entry<'_> {
     }
 }
 
+/// The first entry in the contents of a tree whose ids have `id_size` bytes, and what follows it.
+fn first(tree: &[u8], id_size: usize) -> Option<(Entry<'_>, &[u8])> {
+    let space = tree.iter().position(|byte| *byte == b' ')?;
+    let (mode, rest) = (&tree[..space], &tree[space + 1..]);
+    let nul = rest.iter().position(|byte| *byte == 0)?;
+    let (name, rest) = (&rest[..nul], &rest[nul + 1..]);
+    let (id, rest) = rest.split_at_checked(id_size)?;
+    let id = git2::Oid::from_bytes(id).ok()?;
+    Some((Entry { mode, name, id }, rest))
+}
+
 /// The entries in the contents of a tree whose ids have `id_size` bytes, up to the first that
 /// cannot be understood.
 pub(super) fn entries(mut tree: &[u8], id_size: usize) -> impl Iterator<Item = Entry<'_>> {
     std::iter::from_fn(move || {
-        let space = tree.iter().position(|byte| *byte == b' ')?;
-        let (mode, rest) = (&tree[..space], &tree[space + 1..]);
-        let nul = rest.iter().position(|byte| *byte == 0)?;
-        let (name, rest) = (&rest[..nul], &rest[nul + 1..]);
-        let (id, rest) = rest.split_at_checked(id_size)?;
-        let id = git2::Oid::from_bytes(id).ok()?;
+        let (entry, rest) = first(tree, id_size)?;
         tree = rest;
-        Some(Entry { mode, name, id })
+        Some(entry)
     })
+}
+
+/// How long the entries are with which both trees begin alike. That is told by their bytes: to
+/// take every entry apart and compare it costs many times as much as to read the trees.
+fn alike(one: &[u8], two: &[u8], id_size: usize) -> usize {
+    const BLOCK: usize = 32;
+    let blocks = one.chunks_exact(BLOCK).zip(two.chunks_exact(BLOCK));
+    let same = BLOCK * blocks.take_while(|(one, two)| one == two).count();
+    let bytes = one[same..].iter().zip(&two[same..]);
+    let same = same + bytes.take_while(|(one, two)| one == two).count();
+    let mut end = 0;
+    while let Some(nul) = one[end..same].iter().position(|byte| *byte == 0) {
+        let next = end + nul + 1 + id_size;
+        if next > same {
+            break;
+        }
+        end = next;
+    }
+    end
 }
 
 /// The entries in the contents of a tree, as [`entries`]; `None` if not all of them can be
@@ -164,71 +213,54 @@ pub(super) fn parsed(tree: &[u8], id_size: usize) -> Option<Vec<Entry<'_>>> {
     (length == tree.len()).then_some(entries)
 }
 
-impl<'repo> Counter<'repo> {
-    /// A counter that has read nothing yet.
-    ///
-    /// # Errors
-    /// [`GitError::Library`].
-    pub fn new(repo: &'repo Repo) -> Result<Self, GitError> {
-        Ok(Self { repo, odb: repo.raw().odb()?, old: RefCell::default() })
-    }
-
-    /// The number of paths that differ between the trees of `from` and `to`; a renamed file
-    /// is two.
-    ///
-    /// # Errors
-    /// [`GitError::Library`] if a commit or a tree is missing or cannot be read.
-    pub fn count(&self, from: &CommitId, to: &CommitId) -> Result<usize, GitError> {
-        let tree = |commit: &CommitId| {
-            Ok::<_, GitError>(self.repo.raw().find_commit(self.repo.oid(commit.as_str())?)?.tree_id())
-        };
-        let (old, new) = (tree(from)?, tree(to)?);
-        self.between(old, new)
-    }
-
-    fn between(&self, old: git2::Oid, new: git2::Oid) -> Result<usize, GitError> {
+impl Counter<'_> {
+    fn between(&mut self, old: git2::Oid, new: git2::Oid) -> Result<usize, git2::Error> {
         if old == new {
             return Ok(0);
         }
         let id_size = new.as_bytes().len();
         let (old, new) = (self.old(old)?, self.odb.read(new)?);
-        let (mut old, mut new) = (entries(&old, id_size).peekable(), entries(new.data(), id_size).peekable());
+        let (mut old, mut new) = (&*old, new.data());
         let mut count = 0;
         loop {
-            let order = match (old.peek(), new.peek()) {
+            let alike = alike(old, new, id_size);
+            (old, new) = (&old[alike..], &new[alike..]);
+            let (before, after) = (first(old, id_size), first(new, id_size));
+            let order = match (&before, &after) {
                 (None, None) => return Ok(count),
                 (Some(_), None) => Ordering::Less,
                 (None, Some(_)) => Ordering::Greater,
-                (Some(old), Some(new)) => old.order(new),
+                (Some((before, _)), Some((after, _))) => before.order(after),
             };
-            let (gone, come) = match order {
-                Ordering::Less => (old.next(), None),
-                Ordering::Greater => (None, new.next()),
-                Ordering::Equal => (old.next(), new.next()),
-            };
-            count += match (gone, come) {
-                (Some(old), Some(new)) if old.is(&new) => 0,
-                (Some(old), Some(new)) if old.is_tree() => self.between(old.id, new.id)?,
-                (Some(only), None) | (None, Some(only)) if only.is_tree() => self.all(only.id)?,
+            let before = before.filter(|_| order != Ordering::Greater);
+            let after = after.filter(|_| order != Ordering::Less);
+            old = before.as_ref().map_or(old, |(_, rest)| rest);
+            new = after.as_ref().map_or(new, |(_, rest)| rest);
+            count += match (before, after) {
+                (Some((before, _)), Some((after, _))) if before.is(&after) => 0,
+                (Some((before, _)), Some((after, _))) if before.is_tree() => {
+                    self.between(before.id, after.id)?
+                }
+                (Some((only, _)), None) | (None, Some((only, _))) if only.is_tree() => self.all(only.id)?,
                 _ => 1,
             };
         }
     }
 
     /// The number of files below a tree.
-    fn all(&self, tree: git2::Oid) -> Result<usize, GitError> {
+    fn all(&self, tree: git2::Oid) -> Result<usize, git2::Error> {
         let id_size = tree.as_bytes().len();
         let tree = self.odb.read(tree)?;
         let below = |entry: Entry<'_>| if entry.is_tree() { self.all(entry.id) } else { Ok(1) };
         entries(tree.data(), id_size).map(below).sum()
     }
 
-    fn old(&self, tree: git2::Oid) -> Result<Rc<[u8]>, GitError> {
-        if let Some(known) = self.old.borrow().get(&Key::from(tree)) {
+    fn old(&mut self, tree: git2::Oid) -> Result<Rc<[u8]>, git2::Error> {
+        if let Some(known) = self.old.get(&Key::from(tree)) {
             return Ok(Rc::clone(known));
         }
         let contents: Rc<[u8]> = self.odb.read(tree)?.data().into();
-        self.old.borrow_mut().insert(tree.into(), Rc::clone(&contents));
+        self.old.insert(tree.into(), Rc::clone(&contents));
         Ok(contents)
     }
 }

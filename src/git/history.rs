@@ -65,14 +65,6 @@ impl Repo {
         Ok(trailers.generation.and_then(|number| Generation::new(number).ok()))
     }
 
-    /// When `commit` was committed, in seconds since 1970.
-    ///
-    /// # Errors
-    /// [`GitError::Library`] if it is missing.
-    pub fn committed_at(&self, commit: &CommitId) -> Result<i64, GitError> {
-        Ok(self.raw().find_commit(self.oid(commit.as_str())?)?.time().seconds())
-    }
-
     /// The commits that are reachable from `tip` and not from `from`, newest first, at most
     /// `limit`.
     ///

@@ -9,6 +9,7 @@ pub mod audit;
 mod backend;
 pub mod changed;
 pub mod commit;
+pub mod commits;
 mod complete;
 pub mod config;
 pub mod diff;

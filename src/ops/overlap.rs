@@ -7,6 +7,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::context::Context;
 use crate::error::Error;
+use crate::git::commits::Commits;
 use crate::git::diff::changed_among;
 use crate::git::graph::{self, Ahead};
 use crate::git::merge::merge_base;
@@ -97,7 +98,10 @@ fn forks<'a>(repo: &Repo, others: &'a [Other]) -> Forks<'a> {
     for other in others.iter().filter(|other| other.tip != other.base) {
         tips.entry(&other.base).or_default().insert(other.tip.clone());
     }
-    tips.into_iter().map(|(base, tips)| (base, graph::ahead(repo, base, &tips).unwrap_or_default())).collect()
+    let Ok(commits) = Commits::new(repo) else { return Forks::new() };
+    tips.into_iter()
+        .map(|(base, tips)| (base, graph::ahead(&commits, base, &tips).unwrap_or_default()))
+        .collect()
 }
 
 /// Those of the paths `ours`, sorted, that `other` itself changed, sorted.

@@ -11,14 +11,15 @@ use std::collections::{HashMap, HashSet};
 use super::bound::{self, Bound, Unadopted};
 use crate::context::Context;
 use crate::error::Error;
-use crate::git::diff::Counter;
+use crate::git::GitError;
+use crate::git::commits::Commits;
+use crate::git::diff;
 use crate::git::graph::{self, Ahead};
 use crate::git::target::{Target, default_target};
-use crate::git::{GitError, Repo};
 use crate::names::{CommitId, READY, THREADS, ThreadName};
-use crate::store::journal;
+use crate::store::{Layout, StoreError, at_once, journal};
 use crate::thread::ThreadRecord;
-use crate::thread::locked::{Owner, owner_of};
+use crate::thread::locked::{Judge, Owner};
 
 /// Which threads to list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,13 +157,14 @@ pub fn list(context: &Context<'_>, which: Which) -> Result<(Vec<Seen>, Vec<Strin
     for bound in bound {
         bound_to.entry(bound.binding.thread.clone()).or_default().push(bound);
     }
+    let known = known(context, &names);
     let mut look = Look::new(context);
     let mut seen = Vec::with_capacity(names.len());
-    for thread in names {
+    for (thread, known) in names.into_iter().zip(known) {
         let tip = tips.get(&thread).cloned();
         let ready = tip.is_some() && marks.get(&thread.ready_ref()) == tip.as_ref();
         let bound = bound_to.remove(&thread).unwrap_or_default();
-        seen.push(look.at(thread, tip, ready, bound, &mut unreadable)?);
+        seen.push(look.at(thread, known, tip, ready, bound, &mut unreadable));
     }
     look.compare(&mut seen, which, &mut unreadable)?;
     Ok((seen, unreadable))
@@ -180,10 +182,34 @@ pub fn see(context: &Context<'_>, thread: &ThreadName) -> Result<(Seen, Vec<Stri
         return Err(super::drop::not_found(context, thread));
     }
     let ready = tip.is_some() && context.repo.read_ref(&thread.ready_ref())? == tip;
+    let known = Known::of(&context.layout, Judge::of(context), thread);
     let mut look = Look::new(context);
-    let mut seen = vec![look.at(thread.clone(), tip, ready, bound, &mut unreadable)?];
+    let mut seen = vec![look.at(thread.clone(), known, tip, ready, bound, &mut unreadable)];
     look.compare(&mut seen, Which::All, &mut unreadable)?;
     Ok((seen.remove(0), unreadable))
+}
+
+/// What the records tell of a thread.
+struct Known {
+    record: Result<Option<ThreadRecord>, StoreError>,
+    owner: Option<Owner>,
+}
+
+impl Known {
+    fn of(layout: &Layout, judge: Judge<'_>, thread: &ThreadName) -> Self {
+        let record = ThreadRecord::read(layout, thread);
+        let owner = record.as_ref().ok().and_then(|record| judge.owner(record.as_ref()?));
+        Self { record, owner }
+    }
+}
+
+/// What the records tell of each of `threads`: a few files each, which do not depend on one
+/// another.
+fn known(context: &Context<'_>, threads: &[ThreadName]) -> Vec<Known> {
+    /// For how many threads another worker is worth its start.
+    const WORTH_A_WORKER: usize = 32;
+    let (layout, judge) = (&context.layout, Judge::of(context));
+    at_once::each(threads, WORTH_A_WORKER, || |thread: &ThreadName| Known::of(layout, judge, thread))
 }
 
 /// What is looked up once for many threads.
@@ -203,19 +229,17 @@ impl<'a> Look<'a> {
     fn at(
         &mut self,
         thread: ThreadName,
+        known: Known,
         tip: Option<CommitId>,
         ready: bool,
         bound: Vec<Bound>,
         unreadable: &mut Vec<String>,
-    ) -> Result<Seen, Error> {
-        let record = match ThreadRecord::read(&self.context.layout, &thread) {
-            Ok(record) => record,
-            Err(error) => {
-                unreadable.push(error.to_string());
-                None
-            }
-        };
-        let owner = owner_of(self.context, record.as_ref());
+    ) -> Seen {
+        let Known { record, owner } = known;
+        let record = record.unwrap_or_else(|error| {
+            unreadable.push(error.to_string());
+            None
+        });
         let target = self.target(record.as_ref(), owner.as_ref());
         let serves = |bound: &Bound| {
             let owner = owner.as_ref().filter(|owner| owner.id == bound.binding.session);
@@ -236,7 +260,7 @@ impl<'a> Look<'a> {
             worktrees.push(Place { left: !serves, unadopted, bound });
         }
         let recovering = self.journals.contains(&thread.key());
-        Ok(Seen {
+        Seen {
             thread,
             tip,
             tip_at: None,
@@ -248,7 +272,7 @@ impl<'a> Look<'a> {
             promoted: false,
             recovering,
             worktrees,
-        })
+        }
     }
 
     /// The branch that a thread is meant to land on. That it is gone is no reason to hide the
@@ -273,6 +297,8 @@ impl<'a> Look<'a> {
         unreadable: &mut Vec<String>,
     ) -> Result<(), GitError> {
         let repo = self.context.repo;
+        let commits = Commits::new(repo)?;
+        commits.read(&seen.iter().filter_map(|seen| seen.tip.as_ref()).collect::<Vec<_>>());
         let mut tips: HashMap<&CommitId, HashSet<CommitId>> = HashMap::new();
         for seen in &*seen {
             if let (Some(target), Some(tip)) = (&seen.target, &seen.tip) {
@@ -281,7 +307,7 @@ impl<'a> Look<'a> {
         }
         let mut stands: HashMap<CommitId, HashMap<CommitId, Ahead>> = HashMap::new();
         for (target, tips) in tips {
-            stands.insert(target.clone(), ahead(repo, target, tips, unreadable));
+            stands.insert(target.clone(), ahead(&commits, target, tips, unreadable));
         }
         for seen in &mut *seen {
             let ahead = seen.target.as_ref().and_then(|target| stands.get(&target.commit));
@@ -304,13 +330,12 @@ impl<'a> Look<'a> {
         }
         let mut behind: HashMap<CommitId, HashMap<CommitId, usize>> = HashMap::new();
         for (target, forks) in forks {
-            let found = graph::behind(repo, &target, &forks)?;
+            let found = graph::behind(&commits, &target, &forks)?;
             behind.insert(target, found);
         }
-        let counter = Counter::new(repo)?;
-        for seen in seen {
+        for seen in &mut *seen {
             let Some(tip) = &seen.tip else { continue };
-            seen.tip_at = repo.committed_at(tip).ok();
+            seen.tip_at = commits.committed_at(tip).ok();
             let branch = seen.record.as_ref().and_then(|record| record.promoted.as_deref());
             // A branch that cannot be read is as good as gone.
             if let Some(Ok(Some(commit))) = branch.map(|branch| repo.read_ref(branch)) {
@@ -322,27 +347,40 @@ impl<'a> Look<'a> {
                     Some(counted) => distance.behind = *counted,
                     None => (distance.fork, distance.behind) = graph::apart(repo, tip, &target.commit)?,
                 }
-                // A partial clone may lack trees.
-                distance.files = distance.fork.as_ref().and_then(|fork| counter.count(fork, tip).ok());
             }
         }
+        count_files(&commits, seen);
         Ok(())
+    }
+}
+
+/// Counts the paths that the threads changed since they left their target. A partial clone may
+/// lack trees.
+fn count_files(commits: &Commits<'_>, seen: &mut [Seen]) {
+    let pair = |seen: &Seen| Some((seen.distance.as_ref()?.fork.clone()?, seen.tip.clone()?));
+    let pairs: Vec<Option<(CommitId, CommitId)>> = seen.iter().map(pair).collect();
+    let there: Vec<(&CommitId, &CommitId)> = pairs.iter().flatten().map(|(fork, tip)| (fork, tip)).collect();
+    let mut counts = diff::counts(commits, &there).into_iter();
+    for (seen, _) in seen.iter_mut().zip(&pairs).filter(|(_, pair)| pair.is_some()) {
+        if let Some(distance) = &mut seen.distance {
+            distance.files = counts.next().flatten();
+        }
     }
 }
 
 /// As [`graph::ahead`]; where one tip cannot be read the others are looked at all the same.
 fn ahead(
-    repo: &Repo,
+    commits: &Commits<'_>,
     target: &CommitId,
     tips: HashSet<CommitId>,
     unreadable: &mut Vec<String>,
 ) -> HashMap<CommitId, Ahead> {
-    if let Ok(found) = graph::ahead(repo, target, &tips) {
+    if let Ok(found) = graph::ahead(commits, target, &tips) {
         return found;
     }
     let mut found = HashMap::new();
     for tip in tips {
-        match graph::ahead(repo, target, &HashSet::from([tip.clone()])) {
+        match graph::ahead(commits, target, &HashSet::from([tip.clone()])) {
             Ok(one) => found.extend(one),
             Err(error) => unreadable.push(format!("cannot compare {} with its target: {error}", tip.short())),
         }
