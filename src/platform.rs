@@ -14,7 +14,8 @@ pub mod changes;
 pub mod job;
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read as _};
+use std::sync::OnceLock;
 
 use chrono::{DateTime, SubsecRound as _, Utc};
 use serde::{Deserialize, Serialize};
@@ -80,8 +81,8 @@ pub trait Platform: Sync {
 pub struct System {
     place: Place,
     shift: TimeShift,
-    /// Whether `/proc` counts pids as this process does.
-    numbers_agree: bool,
+    /// Whether `/proc` counts pids as this process does, once that was asked.
+    numbers_agree: OnceLock<bool>,
 }
 
 impl System {
@@ -89,19 +90,24 @@ impl System {
     #[must_use]
     pub fn new() -> Self {
         let host = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned());
-        let read = |path: &str| std::fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
         let namespace = std::fs::read_link("/proc/self/ns/pid").ok();
-        let own_pid = std::fs::read_link("/proc/self").ok();
         Self {
-            shift: TimeShift::parse(&read("/proc/self/timens_offsets").unwrap_or_default()),
-            numbers_agree: own_pid.is_some_and(|pid| pid.as_os_str() == &*std::process::id().to_string()),
+            shift: TimeShift::parse(&lines("/proc/self/timens_offsets").unwrap_or_default()),
+            numbers_agree: OnceLock::new(),
             place: Place {
                 host: host.unwrap_or_else(|_| "unknown".to_owned()),
-                boot_id: read("/proc/sys/kernel/random/boot_id"),
+                boot_id: lines("/proc/sys/kernel/random/boot_id"),
                 pid_namespace: namespace.map(|link| link.to_string_lossy().into_owned()),
             },
         }
     }
+}
+
+/// What a file of the kernel's says in a few lines.
+fn lines(path: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(256);
+    File::open(path).ok()?.take(4096).read_to_end(&mut bytes).ok()?;
+    String::from_utf8(bytes).ok().map(|text| text.trim().to_owned())
 }
 
 impl Default for System {
@@ -128,7 +134,10 @@ impl Platform for System {
         let Some(id) = i32::try_from(pid).ok().filter(|id| *id > 0) else {
             return ProcessState::Gone;
         };
-        let stat = self.numbers_agree.then(|| std::fs::read_to_string(format!("/proc/{pid}/stat")));
+        let own_pid = || std::fs::read_link("/proc/self").ok();
+        let is_ours = |pid: std::path::PathBuf| pid.as_os_str() == &*std::process::id().to_string();
+        let numbers_agree = *self.numbers_agree.get_or_init(|| own_pid().is_some_and(is_ours));
+        let stat = numbers_agree.then(|| std::fs::read_to_string(format!("/proc/{pid}/stat")));
         match stat {
             Some(Ok(stat)) => self.shift.undo(parse_stat(&stat, || other_threads(pid))),
             // With `hidepid` a live process of somebody else has no entry, and a signal

@@ -89,6 +89,13 @@ impl Config {
         Ok(last.map(|(_, value)| value.clone()))
     }
 
+    /// The last value of `key` in the repository's own file, whatever is said elsewhere.
+    pub(in crate::git) fn own(&self, key: &str) -> Option<&str> {
+        let wanted = canonical(key);
+        let own = |(key, value): &&(String, Value)| *key == wanted && value.origin == REPOSITORY;
+        self.entries.iter().rev().find(own).map(|(_, value)| value.text.as_str())
+    }
+
     /// All values of `key`, in Git's order.
     ///
     /// # Errors
@@ -281,12 +288,15 @@ fn canonical(key: &str) -> String {
     }
 }
 
+/// The origin of what is in the repository's own file.
+const REPOSITORY: &str = "repository configuration";
+
 /// What libgit2 tells of where an entry was set.
 fn origin(level: git2::ConfigLevel) -> &'static str {
     match level {
         git2::ConfigLevel::System | git2::ConfigLevel::ProgramData => "system configuration",
         git2::ConfigLevel::XDG | git2::ConfigLevel::Global => "global configuration",
-        git2::ConfigLevel::Local => "repository configuration",
+        git2::ConfigLevel::Local => REPOSITORY,
         git2::ConfigLevel::Worktree => "worktree configuration",
         _ => "configuration",
     }

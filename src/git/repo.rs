@@ -92,10 +92,11 @@ impl Repo {
             // owner by safe.directory, in places where libgit2 does not look; and inside of a
             // Git directory there is no worktree. All of that is Git's to say.
             let worktree = inner.workdir().map(Path::to_owned);
+            let git_dir = absolute(inner.path());
             if worktree.as_deref().is_some_and(|worktree| is_ours(worktree) && is_ours(inner.path()))
-                && !absolute(cwd).starts_with(absolute(inner.path()))
+                && !absolute(cwd).starts_with(&git_dir)
             {
-                return Self::with(inner, worktree);
+                return Self::within(git_dir, inner, worktree);
             }
         }
         let located = locate(cwd)?;
@@ -146,11 +147,28 @@ impl Repo {
     }
 
     fn with(inner: git2::Repository, worktree: Option<PathBuf>) -> Result<Self, GitError> {
-        let canonical = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        Self::within(absolute(inner.path()), inner, worktree)
+    }
+
+    /// As [`Self::with`], where `git_dir` is the absolute path of its Git directory.
+    fn within(
+        git_dir: PathBuf,
+        inner: git2::Repository,
+        worktree: Option<PathBuf>,
+    ) -> Result<Self, GitError> {
+        // What is above or the same as an absolute path without symbolic links is one, too.
+        let common_dir = match inner.commondir() == inner.path() {
+            true => git_dir.clone(),
+            false => absolute(inner.commondir()),
+        };
+        let worktree = worktree.map(|worktree| match git_dir.parent() == Some(&*worktree) {
+            true => worktree.components().collect(),
+            false => absolute(&worktree),
+        });
         let mut repo = Self {
-            git_dir: canonical(inner.path()),
-            common_dir: canonical(inner.commondir()),
-            worktree: worktree.as_deref().map(canonical),
+            git_dir,
+            common_dir,
+            worktree,
             durable: true,
             config: OnceCell::new(),
             reftable: None,
@@ -182,14 +200,10 @@ impl Repo {
     fn ref_storage(&self) -> Result<Option<Reftable>, GitError> {
         // What the repository itself says: nothing else counts for Git, and where its git is too
         // old for an extension, it does not even read that.
-        let own = self.inner.config()?.open_level(git2::ConfigLevel::Local);
-        let Some(storage) = own.and_then(|own| own.get_string("extensions.refstorage")).ok() else {
-            return Ok(None);
-        };
-        match storage.as_str() {
-            "files" => Ok(None),
-            "reftable" => Ok(Some(Reftable::new(&self.git_dir, &self.common_dir, self.id_size()))),
-            other => Err(GitError::Unusable {
+        match self.config()?.own("extensions.refstorage") {
+            None | Some("files") => Ok(None),
+            Some("reftable") => Ok(Some(Reftable::new(&self.git_dir, &self.common_dir, self.id_size()))),
+            Some(other) => Err(GitError::Unusable {
                 path: self.git_dir.clone(),
                 reason: format!("its refs are in the format '{other}', which git-heddle does not know"),
             }),
@@ -472,8 +486,11 @@ fn locate(cwd: &Path) -> Result<Located, GitError> {
     Ok(Located { git_dir, worktree })
 }
 
+/// The path without symbolic links, as far as that can be told.
 fn absolute(path: &Path) -> PathBuf {
-    path.canonicalize().unwrap_or_else(|_| path.to_owned())
+    // The system knows that one.
+    let found = if path == Path::new(".") { std::env::current_dir() } else { path.canonicalize() };
+    found.unwrap_or_else(|_| path.to_owned())
 }
 
 /// A line of Git's answer as a path.

@@ -96,11 +96,19 @@ impl Acting {
 /// # Errors
 /// [`SessionError`]; [`crate::store::StoreError::Busy`].
 pub fn lock_owned<'a>(context: &'a Context<'a>, session: &SessionId) -> Result<OwnedThread<'a>, Error> {
+    lock_read(context, &find(context, session)?)
+}
+
+/// As [`lock_owned`], of a session that was just read: it is read again under the lock.
+///
+/// # Errors
+/// As [`lock_owned`].
+pub fn lock_read<'a>(context: &'a Context<'a>, read: &Session) -> Result<OwnedThread<'a>, Error> {
+    let (id, mut thread) = (&read.session_id, read.thread.clone());
     loop {
-        let thread = find(context, session)?.thread;
-        match LockedThread::take(context, &thread)?.own(session) {
+        match LockedThread::take(context, &thread)?.own(id) {
             // Renamed between the two.
-            Err(Error::Session(SessionError::Renamed { .. })) => {}
+            Err(Error::Session(SessionError::Renamed { .. })) => thread = find(context, id)?.thread,
             owned => return owned,
         }
     }

@@ -3,7 +3,7 @@
 //! What is reported survives a power cut, as everything does that a command says it has done;
 //! a lease that was merely renewed need not (`docs/adr/0006`).
 
-use super::acting::{Claim, authorize, find, lock_owned};
+use super::acting::{Claim, authorize, find, lock_read};
 use crate::context::Context;
 use crate::error::Error;
 use crate::session::session::Usage;
@@ -18,24 +18,35 @@ pub struct Report {
     pub progress: Option<String>,
 }
 
+/// What a heartbeat leaves.
+#[derive(Debug)]
+pub struct Beaten {
+    /// The session.
+    pub session: Session,
+    /// The branch that its thread is meant to land on, if its record says.
+    pub target: Option<String>,
+}
+
 /// Renews the session's lease; one that lapsed but that nobody replaced revives.
 ///
 /// # Errors
 /// [`SessionError`], also [`SessionError::UsageFell`]: nothing is then written.
-pub fn heartbeat(context: &Context<'_>, claim: &Claim, report: &Report) -> Result<Session, Error> {
+pub fn heartbeat(context: &Context<'_>, claim: &Claim, report: &Report) -> Result<Beaten, Error> {
     let session = find(context, &claim.session)?;
     authorize(context, &session, claim.token.as_ref())?;
-    let owned = lock_owned(context, &session.session_id)?;
+    let owned = lock_read(context, &session)?;
+    let target = owned.thread().record().and_then(|record| record.target.clone());
     if *report == Report::default() {
-        return owned.beat();
+        return Ok(Beaten { session: owned.beat()?, target });
     }
     let usage = merged(&owned.session().usage, &report.usage)?;
-    owned.renew(|session| {
+    let session = owned.renew(|session| {
         session.usage = usage;
         if report.progress.is_some() {
             session.progress.clone_from(&report.progress);
         }
-    })
+    })?;
+    Ok(Beaten { session, target })
 }
 
 /// The counters after a report; none may fall.

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use super::record::ThreadRecord;
-use super::recover::{recover, unlock};
+use super::recover::{recover_from, unlock};
 use super::rename;
 use crate::context::Context;
 use crate::error::Error;
@@ -116,12 +116,13 @@ impl<'a> LockedThread<'a> {
             let lock = acquire(context, name)?;
             // A rename takes the locks of both its names, which are taken in one order by
             // everybody: this one is given back first.
-            if let Some(other) = rename::other_name(context, name)? {
+            let journal = journal::read(&context.layout, name)?;
+            if let Some(other) = rename::other_name(&journal) {
                 drop(lock);
-                rename::recover(context, name, &other)?;
+                rename::recover(context, name, other)?;
                 continue;
             }
-            recover(context, name)?;
+            recover_from(context, name, journal)?;
             let record = ThreadRecord::read(&context.layout, name)?;
             return Ok(Self { context, name: name.clone(), record, locks: RefCell::default(), _lock: lock });
         }

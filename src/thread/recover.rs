@@ -42,8 +42,16 @@ use crate::store::journal::{self, Action, Entry, FileIdentity, Found, RefMove};
 /// [`crate::store::StoreError`] if the journal or a record that it needs cannot be
 /// understood; nothing is then written.
 pub fn recover(context: &Context<'_>, thread: &ThreadName) -> Result<(), Error> {
+    recover_from(context, thread, journal::read(&context.layout, thread)?)
+}
+
+/// As [`recover`], from the thread's journal as it was read under the lock.
+///
+/// # Errors
+/// As [`recover`].
+pub(super) fn recover_from(context: &Context<'_>, thread: &ThreadName, journal: Found) -> Result<(), Error> {
     let path = context.layout.journal(thread);
-    let entry = match journal::read(&context.layout, thread)? {
+    let entry = match journal {
         Found::Nothing => return Ok(()),
         Found::CutShort => return Ok(atomic_file::remove(&path)?),
         Found::Operation(entry) => entry,

@@ -114,14 +114,14 @@ impl<'e> Operation<'e> {
     }
 }
 
-/// The other name of a rename that is in the journal of `name`.
-pub(super) fn other_name(context: &Context<'_>, name: &ThreadName) -> Result<Option<ThreadName>, StoreError> {
-    let Found::Operation(entry) = journal::read(&context.layout, name)? else { return Ok(None) };
-    Ok(match entry.action {
+/// The other name of a rename, if that is what is in a journal.
+pub(super) fn other_name(journal: &Found) -> Option<&ThreadName> {
+    let Found::Operation(entry) = journal else { return None };
+    match &entry.action {
         Action::Rename { from, .. } => Some(from),
         Action::RenameAway { to } => Some(to),
         _ => None,
-    })
+    }
 }
 
 /// Finishes or undoes the rename between two names, in either direction, if there is one.
@@ -291,7 +291,7 @@ impl<'a> LockedPair<'a> {
             let locks = Locks::take(context, from, to)?;
             let mut unfinished = None;
             for name in [from, to] {
-                if let Some(other) = other_name(context, name)? {
+                if let Some(other) = other_name(&journal::read(&context.layout, name)?).cloned() {
                     unfinished = Some((name, other));
                 }
             }

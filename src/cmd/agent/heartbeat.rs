@@ -3,10 +3,10 @@
 use super::{Actor, unadopted};
 use crate::cmd::ground::{Ground, claim};
 use crate::error::Error;
-use crate::ops::heartbeat::{Report, heartbeat};
+use crate::ops::heartbeat::{Beaten, Report, heartbeat};
 use crate::output::{present, text};
 use crate::session::session;
-use crate::thread::locked::{liveness_of, target_of};
+use crate::thread::locked::liveness_of;
 
 /// The arguments of `heartbeat`.
 #[derive(Debug, clap::Args)]
@@ -56,8 +56,7 @@ pub fn run(args: &Args, ground: &mut Ground<'_>) -> Result<(), Error> {
         cost_micros_usd: args.usage.cost_micros_usd,
     };
     let report = Report { usage, progress: args.progress.clone() };
-    let session = heartbeat(ground.context, &claim(&args.actor)?, &report)?;
-    let target = target_of(ground.context, &session.thread);
+    let Beaten { session, target } = heartbeat(ground.context, &claim(&args.actor)?, &report)?;
     let liveness = liveness_of(ground.context, &session);
     let mut document = present::session(&session, liveness, target.as_deref(), None);
     document.unadopted = unadopted(ground, &session);
