@@ -117,8 +117,9 @@ fn again(sandbox: &Sandbox, command: &[String], about: &str, codes: &[i32]) -> E
 }
 
 fn is_clean(sandbox: &Sandbox, about: &str) {
-    // A capture of another worktree does not come by here.
-    sandbox.heddle(&["doctor", "--fix"]);
+    // Nobody comes by here again: neither a capture of another worktree, nor whoever wants the ref of
+    // a thread that is gone.
+    sandbox.heal(about);
     sandbox.assert_clean(about);
 }
 
@@ -227,6 +228,61 @@ fn a_drop_whose_git_is_killed_is_finished_by_the_next() {
         let next = again(sandbox, command, about, &[0, 1]);
         assert_eq!(sandbox.commit(TIP), "", "{about}: {next:?}");
         assert_eq!(sandbox.git(&["show", "refs/heddle/dropped/t/1:work"]), "work", "{about}");
+        is_clean(sandbox, about);
+    });
+}
+
+#[test]
+fn a_drop_whose_git_is_killed_among_files_that_were_kept_is_finished_by_the_next() {
+    for is_loose in [true, false] {
+        let make = || {
+            let sandbox = Sandbox::new();
+            let (session, tree) = in_a_worktree(&sandbox);
+            sandbox.heddle(&["-C", &tree, "agent", "ready", "--session", &session, "-m", "work"]).ok();
+            for number in 0..if is_loose { 3 } else { 0 } {
+                fs::write(format!("{tree}/loose-{number}"), "loose\n").expect("file");
+            }
+            (sandbox, words(&["thread", "drop", "t", "--force"]))
+        };
+        let name = if is_loose { "drop with loose files" } else { "drop with a worktree" };
+        kill_git_everywhere(name, make, |sandbox, command, about| {
+            let next = again(sandbox, command, about, &[0, 1]);
+            assert_eq!(sandbox.commit(TIP), "", "{about}: {next:?}");
+            let kept = |name: &str| sandbox.git(&["show", &format!("refs/heddle/dropped/t/{name}")]);
+            assert_eq!(kept("1:work"), "work", "{about}");
+            if is_loose {
+                assert_eq!(kept("1-worktree:loose-2"), "loose", "{about}");
+            }
+            assert!(!sandbox.path("repo.heddle/t").exists(), "{about}: {next:?}");
+            // Of a worktree whose folder is gone Git may still know, as if somebody had deleted it.
+            sandbox.git(&["worktree", "prune"]);
+            assert_eq!(sandbox.git(&["worktree", "list"]).lines().count(), 1, "{about}");
+            is_clean(sandbox, about);
+        });
+    }
+}
+
+#[test]
+fn a_run_whose_git_is_killed_leaves_what_its_command_wrote_to_the_next() {
+    let make = || {
+        let line = "echo work >work; echo ran >\"$HOME/ran\"";
+        let run = ["agent", "run", "--thread", "t", "--worktree", "--ready", "--task", "the task", "--"];
+        (Sandbox::new(), words(&[&run[..], &["sh", "-c", line]].concat()))
+    };
+    kill_git_everywhere("run", make, |sandbox, _, about| {
+        let reserve = words(&["agent", "reserve", "--thread", "t", "--resume", "--worktree"]);
+        let next = again(sandbox, &reserve, about, &[0]);
+        let (session, tree) = (next.text("session_id"), next.text("path"));
+        let capture = words(&["-C", &tree, "agent", "capture", "--session", &session, "-m", "what was left"]);
+        again(sandbox, &capture, about, &[0]);
+        let ran = sandbox.path("home/ran").exists();
+        let kept = sandbox.run("git", &["show", &format!("{TIP}:work")]).stdout;
+        assert_eq!(kept, if ran { "work\n" } else { "" }, "{about}");
+        let count = sandbox.git(&["rev-list", "--count", &format!("main..{TIP}")]);
+        assert_eq!(count, if ran { "1" } else { "0" }, "{about}");
+        assert_eq!(sandbox.git(&["-C", &tree, "status", "--porcelain"]), "", "{about}");
+        sandbox.heddle(&["agent", "release", "--session", &session]).ok();
+        assert_eq!(sandbox.git(&["worktree", "list"]).lines().count(), 1, "{about}");
         is_clean(sandbox, about);
     });
 }

@@ -3,27 +3,34 @@
 //! Git looks whether a worktree is clean, and then removes file by file. Killed among them it leaves
 //! a worktree that looks like one in which somebody has deleted files: the next owner would capture
 //! that as work. So a file in the worktree's own Git directory says beforehand that it is to go;
-//! it is synced, and goes with that directory. It is locked while the git that removes lives.
+//! it is synced, and goes with that directory. It is locked while the git that removes lives. Where
+//! what Git would not call clean was kept as a commit first, the file names that.
 //!
 //! # If the process dies here
 //! Whoever comes to the worktree next ([`Repo::finish_removal`]) finds the file. Where nothing but
-//! files is missing, nobody has been there since Git found it clean, and the removal is finished. Where
+//! files is missing, nobody has been there since Git found it clean, or since it was kept, and the removal is finished. Where
 //! nothing is missing it never began. Where there is something else as well, somebody has gone on
 //! in what was left, and a person has to look at it.
 
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use tempfile::NamedTempFile;
+
 use super::program::Program;
 use super::stage::io_error;
 use super::still::lock_within;
-use super::worktree::Linked;
+use super::worktree::{Holds, Linked};
 use super::{GitError, Repo};
+use crate::names::CommitId;
 
 /// The file that says so.
 const GOING: &str = "heddle-removing";
+/// Where Git looks for another index than the worktree's.
+const INDEX: &str = "GIT_INDEX_FILE";
 
 /// A removal that is under way, as others see it.
 pub(super) struct Going {
@@ -42,15 +49,18 @@ enum Left {
 }
 
 impl Going {
-    /// Says that the worktree is to go.
+    /// Says that the worktree is to go, and which commit has what it holds.
     ///
     /// # Errors
     /// [`GitError::Io`].
-    pub(super) fn begin(linked: &Linked, durable: bool) -> Result<Self, GitError> {
+    pub(super) fn begin(linked: &Linked, holds: &Holds, durable: bool) -> Result<Self, GitError> {
         let path = linked.git_dir.join(GOING);
         let begin = || {
-            let file = File::create(&path)?;
+            let mut file = File::create(&path)?;
             file.try_lock()?;
+            if let Holds::Kept(commit) = holds {
+                file.write_all(commit.as_str().as_bytes())?;
+            }
             if durable {
                 file.sync_all()?;
                 File::open(&linked.git_dir)?.sync_all()?;
@@ -71,7 +81,7 @@ impl Going {
 
     /// Git would not: the worktree stays, unless some of it is gone.
     pub(super) fn end(self, linked: &Linked) {
-        if !matches!(left_of(linked), Ok(Left::Remains | Left::Changed)) {
+        if !matches!(left_of(linked, kept_in(&self.path).as_ref()), Ok(Left::Remains | Left::Changed)) {
             let _ = fs::remove_file(self.path);
         }
     }
@@ -102,7 +112,7 @@ impl Repo {
             // The git that was waited for has finished.
             return Ok(!linked.git_dir.exists());
         }
-        match left_of(linked)? {
+        match left_of(linked, kept_in(&path).as_ref())? {
             Left::Everything => {
                 fs::remove_file(&path).map_err(io_error("remove", &path))?;
                 Ok(false)
@@ -141,19 +151,41 @@ impl Repo {
     }
 }
 
-/// Compares what is there with the worktree's index, also where its own `.git` is gone.
-fn left_of(linked: &Linked) -> Result<Left, GitError> {
-    let mut command = linked.program(false).command(["--no-optional-locks", "status", "--porcelain", "-z"]);
+/// The commit that has what the worktree held, by the file that says that it is to go.
+fn kept_in(going: &Path) -> Option<CommitId> {
+    CommitId::parse(&fs::read_to_string(going).ok()?).ok()
+}
+
+/// Compares what is there with the commit in which it was `kept`, or with the worktree's index; also
+/// where its own `.git` is gone.
+fn left_of(linked: &Linked, kept: Option<&CommitId>) -> Result<Left, GitError> {
+    let git = linked.program(false);
+    let mut command = git.command(["--no-optional-locks", "status", "--porcelain", "-z"]);
     command.args(["--untracked-files=normal", "--no-renames", "--ignore-submodules=none"]);
+    let index = kept.map(|kept| index_of(&git, linked, kept)).transpose()?;
+    command.envs(index.iter().map(|index| (INDEX, index.path())));
     let output = Program::run(&mut command, None)?;
-    let mut entries = output.split(|byte| *byte == 0).filter(|entry| !entry.is_empty()).peekable();
+    let entries = output.split(|byte| *byte == 0).filter(|entry| !entry.is_empty());
+    // How the commit differs from HEAD is told as well, in the first column.
+    let differs = |entry: &&[u8]| kept.is_none() || entry.get(1) != Some(&b' ');
+    let mut entries = entries.filter(differs).peekable();
     if entries.peek().is_none() && linked.is_there() {
         return Ok(Left::Everything);
     }
-    let (missing, other): (Vec<&[u8]>, Vec<&[u8]>) = entries.partition(|entry| entry.starts_with(b" D"));
+    let is_missing = |entry: &&[u8]| entry.get(1) == Some(&b'D') && (kept.is_some() || entry[0] == b' ');
+    let (missing, other): (Vec<&[u8]>, Vec<&[u8]>) = entries.partition(is_missing);
     Ok(match (missing.is_empty(), other.is_empty()) {
         (_, true) => Left::Remains,
         (true, false) if linked.is_there() => Left::Everything,
         _ => Left::Changed,
     })
+}
+
+/// An index with the content of `commit`, beside that of the worktree.
+fn index_of(git: &Program, linked: &Linked, commit: &CommitId) -> Result<NamedTempFile, GitError> {
+    let index = NamedTempFile::with_prefix_in(format!("{GOING}-"), &linked.git_dir);
+    let index = index.map_err(io_error("write", &linked.git_dir))?;
+    let mut command = git.command(["read-tree", commit.as_str()]);
+    Program::run(command.env(INDEX, index.path()), None)?;
+    Ok(index)
 }

@@ -325,7 +325,7 @@ impl Repo {
     ///
     /// # Errors
     /// [`GitError::Program`] in Git's words.
-    pub fn remove_worktree(&self, linked: &Linked, holds: Holds) -> Result<(), GitError> {
+    pub fn remove_worktree(&self, linked: &Linked, holds: &Holds) -> Result<(), GitError> {
         // Relative to the common directory: the worktree that the command runs in may be the
         // very one that goes.
         let git = Program::new(self.common_dir(), None, self.is_durable());
@@ -333,16 +333,16 @@ impl Repo {
         let forced = match holds {
             Holds::Work if linked.git_dir.join("modules").exists() => 1,
             Holds::Work => 0,
-            Holds::Nothing => 2,
+            Holds::Nothing | Holds::Kept(_) => 2,
         };
         command.args(std::iter::repeat_n("--force", forced)).arg("--").arg(&linked.path);
         // On a full disk too: what goes makes room.
-        let going = Going::begin(linked, self.is_durable()).ok();
+        let going = Going::begin(linked, holds, self.is_durable()).ok();
         going.iter().for_each(|going| going.lend_to(&mut command));
         if let Err(error) = Program::run(&mut command, None) {
             // What a `git worktree add` or `remove` leaves that was killed Git refuses to remove.
             let unmade = linked.being_made_for().is_some() || !linked.is_there();
-            if holds != Holds::Nothing || !unmade {
+            if *holds != Holds::Nothing || !unmade {
                 going.into_iter().for_each(|going| going.end(linked));
                 return Err(error);
             }
@@ -354,10 +354,12 @@ impl Repo {
 }
 
 /// What a worktree that is to be removed holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Holds {
     /// Files that somebody may have worked on.
     Work,
+    /// Files that are all in this commit.
+    Kept(CommitId),
     /// Nothing that anybody needs.
     Nothing,
 }

@@ -86,15 +86,21 @@ pub fn drop(context: &Context<'_>, thread: &ThreadName, standing: &Standing) -> 
         drop_refs(context, &locked, &tip, kept.iter().find_map(|k| k.1.as_ref()))?;
     std::mem::drop(locked);
     let mut worktree = None;
-    for (linked, _) in &kept {
-        let holds = if standing.force { Holds::Nothing } else { Holds::Work };
-        context.repo.remove_worktree(linked, holds)?;
+    for (linked, work) in &kept {
+        let holds = match work {
+            Some(work) => Holds::Kept(work.clone()),
+            None if !standing.force => Holds::Work,
+            None if linked.is_there() => Holds::Kept(worktrees::head_of(linked)?),
+            None => Holds::Nothing,
+        };
+        context.repo.remove_worktree(linked, &holds)?;
         worktree = Some(linked.path.clone());
     }
     Ok(Dropped { thread: thread.clone(), tip, kept_as, worktree_kept_as, worktree })
 }
 
-/// Finishes a drop that died before the worktree went: it goes now, if what is in it was kept.
+/// Finishes a drop that died before the ready mark or the worktree went: the worktree goes if what
+/// is in it was kept.
 fn finish(context: &Context<'_>, thread: &ThreadName, standing: &Standing) -> Result<Dropped, Error> {
     let _serial = worktrees::serial(context)?;
     let locked = LockedThread::take(context, thread)?;
@@ -115,12 +121,12 @@ fn finish(context: &Context<'_>, thread: &ThreadName, standing: &Standing) -> Re
             continue;
         }
         let holds = match (snapshot(linked, &tip, standing.force)?, &work) {
-            (Some(now), Some(work)) if same_tree(context, &now, work)? => Holds::Nothing,
+            (Some(now), Some(work)) if same_tree(context, &now, work)? => Holds::Kept(now),
             _ => Holds::Work,
         };
         let lost = match holds {
             Holds::Work if linked.is_there() => worktrees::keeps(context, linked, thread)?,
-            Holds::Work | Holds::Nothing => Vec::new(),
+            Holds::Work | Holds::Kept(_) | Holds::Nothing => Vec::new(),
         };
         if !lost.is_empty() {
             let path = &linked.path;
@@ -132,7 +138,7 @@ fn finish(context: &Context<'_>, thread: &ThreadName, standing: &Standing) -> Re
                 hint: Some("save it, and remove the worktree with git worktree remove".to_owned()),
             });
         }
-        context.repo.remove_worktree(linked, holds)?;
+        context.repo.remove_worktree(linked, &holds)?;
     }
     let (worktree, worktree_kept_as) = (Some(last.path.clone()), work.map(|_| name));
     Ok(Dropped { thread: thread.clone(), tip, kept_as, worktree_kept_as, worktree })

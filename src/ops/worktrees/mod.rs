@@ -283,7 +283,7 @@ pub fn provide(
             // Deleted by hand, or left half made by a process that died.
             Some(_) | None => {
                 drop(lock);
-                context.repo.remove_worktree(&linked, Holds::Nothing)?;
+                context.repo.remove_worktree(&linked, &Holds::Nothing)?;
             }
         }
     }
@@ -303,7 +303,7 @@ pub fn provide(
 /// Removes a worktree that never was whole. Should that fail too, the next owner does it.
 fn discard(context: &Context<'_>, made: &Linked) {
     let _serial = serial(context);
-    let _ = context.repo.remove_worktree(made, Holds::Nothing);
+    let _ = context.repo.remove_worktree(made, &Holds::Nothing);
 }
 
 /// Removes the worktree that was just made for a reservation that is taken back.

@@ -111,7 +111,7 @@ pub(super) fn retire_linked(
     }
     if !linked.is_there() {
         // Deleted by hand: only Git's own note of it is left.
-        context.repo.remove_worktree(linked, Holds::Nothing)?;
+        context.repo.remove_worktree(linked, &Holds::Nothing)?;
         return Ok(Retirement::Removed(path));
     }
     let _captures = lock_captures(context, &linked.git_dir, &linked.path)?;
@@ -126,7 +126,7 @@ pub(super) fn retire_linked(
     if !reasons.is_empty() {
         return Ok(Retirement::Kept { path, reasons });
     }
-    context.repo.remove_worktree(linked, Holds::Work)?;
+    context.repo.remove_worktree(linked, &Holds::Work)?;
     Ok(Retirement::Removed(path))
 }
 
@@ -179,7 +179,7 @@ pub fn sweep(context: &Context<'_>, unused: &Unused, look: bool) -> Result<Vec<S
     let Some(thread) = &unused.thread else {
         let _captures = lock_captures(context, &linked.git_dir, &linked.path)?;
         if !look {
-            context.repo.remove_worktree(&linked, Holds::Nothing)?;
+            context.repo.remove_worktree(&linked, &Holds::Nothing)?;
         }
         return Ok(Vec::new());
     };
