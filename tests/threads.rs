@@ -279,6 +279,28 @@ fn gc_removes_only_what_nobody_needs_and_only_after_its_time() {
 }
 
 #[test]
+fn gc_removes_a_way_back_that_has_lost_its_log_when_its_file_is_old() {
+    for is_packed in [false, true] {
+        let sandbox = Sandbox::new();
+        if sandbox.format.reftable {
+            return;
+        }
+        captured(&sandbox, "t");
+        sandbox.heddle(&["thread", "drop", "t", "--force"]).exits(0);
+        if is_packed {
+            sandbox.git(&["pack-refs", "--all"]);
+        }
+        fs::remove_file(sandbox.root().join(".git/logs/refs/heddle/dropped/t/1")).expect("a log");
+        assert_eq!(gc(&sandbox, &[]), []);
+        let file = if is_packed { "packed-refs" } else { "refs/heddle/dropped/t/1" };
+        let file = fs::File::open(sandbox.root().join(".git").join(file)).expect("a ref");
+        file.set_modified(std::time::SystemTime::UNIX_EPOCH).expect("a time");
+        let gone = ("dropped".to_owned(), "refs/heddle/dropped/t/1".to_owned());
+        assert_eq!(gc(&sandbox, &[]), [gone]);
+    }
+}
+
+#[test]
 fn old_events_go_in_two_steps_and_none_is_lost_on_the_way() {
     let sandbox = Sandbox::new();
     let log = sandbox.state("events.jsonl");

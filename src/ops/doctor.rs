@@ -307,11 +307,14 @@ fn ref_lock(context: &Context<'_>, fix: bool, thread: ThreadName, path: PathBuf)
 /// Locks elsewhere than on a thread's refs that a git of ours leaves when it is killed: on
 /// packed-refs, and on the branches and HEADs that landings move.
 fn locks_of_killed_git(context: &Context<'_>, fix: bool, findings: &mut Vec<Finding>) {
-    let mut paths = vec![context.repo.common_dir().join("packed-refs.lock")];
+    let common_dir = context.repo.common_dir();
+    // A bare repository has a HEAD and no checkout.
+    let mut paths = vec![common_dir.join("packed-refs.lock"), common_dir.join("HEAD.lock")];
     // Those that heddle made are looked at with their threads.
     let made = |git_dir: &Path| Binding::read(git_dir).ok().flatten().is_some_and(|binding| binding.made);
-    let theirs = context.repo.checkouts().into_iter().filter(|checkout| !made(&checkout.git_dir));
-    paths.extend(theirs.map(|checkout| checkout.git_dir.join("HEAD.lock")));
+    let theirs = context.repo.checkouts().into_iter().map(|checkout| checkout.git_dir);
+    let theirs = theirs.filter(|git_dir| git_dir != common_dir && !made(git_dir));
+    paths.extend(theirs.map(|git_dir| git_dir.join("HEAD.lock")));
     let mut folders = vec![context.layout.ref_file("refs/heads")];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {

@@ -81,10 +81,12 @@ fn old(context: &Context<'_>, path: &Path) -> bool {
     age(path).is_some_and(|age| age >= context.settings.retention)
 }
 
-/// How long ago the ref `name` was moved, by its log.
+/// How long ago the ref `name` was moved, by its log. Git deletes that before the ref: where it was
+/// stopped in between, the ref is at least as old as the file that it is in.
 fn since_moved(context: &Context<'_>, name: &str) -> Option<Duration> {
     if let Some(files) = context.repo.files_of(name) {
-        return age(&files.log);
+        let packed = context.layout.ref_file("packed-refs");
+        return age(&files.log).or_else(|| age(&files.tip)).or_else(|| age(&packed));
     }
     let moved = u64::try_from(context.repo.moved_at(name).0).ok().filter(|moved| *moved > 0)?;
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH + Duration::from_secs(moved)).ok()
