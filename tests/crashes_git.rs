@@ -166,7 +166,7 @@ fn a_worktree_whose_git_is_killed_is_made_by_the_next() {
     let make = || (Sandbox::new(), words(&["agent", "reserve", "--thread", "t", "--worktree"]));
     kill_git_everywhere("reserve with a worktree", make, |sandbox, _, about| {
         for session in sandbox.active("t") {
-            sandbox.heddle(&["agent", "release", "--session", &session, "--force"]).ok();
+            again(sandbox, &words(&["agent", "release", "--session", &session, "--force"]), about, &[0]);
         }
         let reserve = words(&["agent", "reserve", "--thread", "t", "--resume", "--worktree"]);
         let next = again(sandbox, &reserve, about, &[0]);

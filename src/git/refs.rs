@@ -205,8 +205,8 @@ impl Repo {
     /// far as no process dies in the middle. Those that are made get a reflog.
     ///
     /// # Errors
-    /// [`GitError::Program`] if one of them is not where it is expected, or locked;
-    /// [`GitError::RefLocked`] if packed-refs is.
+    /// [`GitError::Program`] if one of them is not where it is expected; [`GitError::RefLocked`] if
+    /// one of them is locked, or packed-refs.
     pub fn change_refs(&self, changes: &[Change], message: &str) -> Result<(), GitError> {
         self.change_refs_by(&self.program(), changes, message)
     }
@@ -252,8 +252,12 @@ impl Repo {
             }
             let error = Program::failure(&command, &output);
             // The lock on all refs is held by anybody who writes any of them.
-            if self.refs_are_files() || !is_busy(&error) || Instant::now() >= deadline {
+            if self.refs_are_files() || !is_busy(&error) {
                 return Err(error);
+            }
+            if Instant::now() >= deadline {
+                let name = changes.first().map(|change| change.name.clone()).unwrap_or_default();
+                return Err(GitError::RefLocked { lock: self.lock_of(&name), name });
             }
             std::thread::sleep(Duration::from_millis(3));
         }
