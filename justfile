@@ -41,5 +41,5 @@ torture:
     HEDDLE_FAULTS=all HEDDLE_KILLS=all HEDDLE_ZOMBIES=all HEDDLE_POWER=all HEDDLE_DAMAGE=all HEDDLE_POWER_DRAWS=6 \
         HEDDLE_DAMAGE_CASES=10000 HEDDLE_FUZZ_CASES=2500 HEDDLE_HISTORIES=200 HEDDLE_CROWD_ROUNDS=1000 \
         HEDDLE_CROWD_THREADS=1000 HEDDLE_WATCHED=60 cargo test --locked --test races --test crashes --test crashes_around \
-        --test crashes_git --test zombies --test faults --test disks --test damage --test power_loss --test fuzz \
-        --test clocks --test namespaces --test histories --test crowds --test watched -- --nocapture
+        --test crashes_git --test zombies --test faults --test disks --test damage --test power_loss \
+        --test power_around --test fuzz --test clocks --test namespaces --test histories --test crowds --test watched -- --nocapture

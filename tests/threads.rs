@@ -301,6 +301,27 @@ fn gc_removes_a_way_back_that_has_lost_its_log_when_its_file_is_old() {
 }
 
 #[test]
+fn a_drop_that_meets_a_lock_of_gits_changes_nothing() {
+    for lock in ["refs/heddle/threads/t.lock", "refs/heddle/dropped/t/1.lock", "packed-refs.lock"] {
+        let sandbox = Sandbox::new();
+        if sandbox.format.reftable {
+            return;
+        }
+        let (session, _) = captured(&sandbox, "t");
+        sandbox.heddle(&["agent", "ready", "--session", &session, "--no-capture"]).exits(0);
+        release(&sandbox, &session);
+        let lock = sandbox.root().join(".git").join(lock);
+        fs::create_dir_all(lock.parent().expect("a folder")).expect("folder");
+        fs::write(&lock, "").expect("lock");
+        let refused = sandbox.refused(75, &["thread", "drop", "t", "--force"]);
+        assert!(refused.stderr.contains(lock.to_str().expect("UTF-8")), "{refused:?}");
+        fs::remove_file(&lock).expect("removed");
+        sandbox.heddle(&["thread", "drop", "t", "--force"]).exits(0);
+        assert_eq!(sandbox.git(&["show", "refs/heddle/dropped/t/1:t"]), "work");
+    }
+}
+
+#[test]
 fn old_events_go_in_two_steps_and_none_is_lost_on_the_way() {
     let sandbox = Sandbox::new();
     let log = sandbox.state("events.jsonl");

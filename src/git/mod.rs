@@ -14,6 +14,7 @@ mod complete;
 pub mod config;
 pub mod diff;
 pub mod error;
+mod exchange;
 mod files;
 pub mod follow;
 pub mod graph;

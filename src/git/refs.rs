@@ -17,6 +17,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::backend::Value;
+use super::exchange;
 use super::packed;
 use super::program::{self, Program};
 use super::reftable::held::{Prepared, is_busy};
@@ -217,19 +218,9 @@ impl Repo {
     /// # Errors
     /// As [`Self::change_refs`].
     pub fn change_refs_by(&self, git: &Program, changes: &[Change], message: &str) -> Result<(), GitError> {
-        let mut input = String::from("start\0");
-        for Change { name, from, to } in changes {
-            let line = match (from, to) {
-                (Expected::Absent, Some(to)) => format!("create {name}\0{to}\0"),
-                (Expected::Exactly(from), Some(to)) => format!("update {name}\0{to}\0{from}\0"),
-                (Expected::Exactly(from), None) => format!("delete {name}\0{from}\0"),
-                (Expected::Absent, None) => continue,
-            };
-            input.push_str(&line);
-        }
-        input.push_str("prepare\0commit\0");
-        let mut command = git.command(["update-ref", "--create-reflog", "--stdin", "-z"]);
-        command.args(["-m", message]);
+        let lines: String = changes.iter().map(Change::line).collect();
+        let input = format!("start\0{lines}prepare\0commit\0");
+        let mut command = exchange::update_ref(git, message);
         if !self.refs_are_files() {
             // The log tells when it happened, where no file does.
             command.env_remove("GIT_COMMITTER_DATE");
@@ -244,7 +235,7 @@ impl Repo {
             let output = Program::output(&mut command, Some(input.as_bytes()))?;
             // Where its input cannot be read to the end it succeeds, and has done nothing.
             if output.status.success() && output.stdout.ends_with(b"commit: ok\n") {
-                changes.iter().take(1).for_each(|change| self.sync_tables(&change.name));
+                self.sync_refs(changes);
                 return Ok(());
             }
             if let Some(locked) = self.lock_in_the_way(changes, &output.stderr) {
@@ -265,7 +256,7 @@ impl Repo {
 
     /// The lock, on one of the refs or on the packed ones, that Git `said` is in its way: whatever
     /// its language, it names the file.
-    fn lock_in_the_way(&self, changes: &[Change], said: &[u8]) -> Option<GitError> {
+    pub(super) fn lock_in_the_way(&self, changes: &[Change], said: &[u8]) -> Option<GitError> {
         if !self.refs_are_files() {
             return None;
         }

@@ -6,8 +6,8 @@
 //! uncommitted in the worktree as a commit beside it, until `gc` prunes both.
 //!
 //! # If the process dies here
-//! The ways back are made first, then the thread's refs go in one transaction of Git's, then
-//! the worktree. Wherever it stops, the thread is there or its way back is; a worktree that
+//! The ways back are made first, and are synced; then the thread's refs go in one transaction of
+//! Git's, which holds its locks since before (`git::exchange`); then the worktree. Wherever it stops, the thread is there or its way back is; a worktree that
 //! is left over is removed by the same command, and where nothing in it can be lost by `gc` or
 //! by the thread's next owner.
 //!
@@ -108,12 +108,15 @@ fn finish(context: &Context<'_>, thread: &ThreadName, standing: &Standing) -> Re
         return Err(Error::Owned { thread: thread.clone(), owner: owner.id });
     }
     let generation = locked.record().map_or(0, |record| record.generation.get());
-    std::mem::drop(locked);
     let trees = worktrees::whole_for(context, thread)?;
-    let kept = kept_of(context, thread, generation)?;
-    let (Some((kept_as, tip)), Some(last)) = (kept, trees.last()) else {
-        return Err(not_found(context, thread));
-    };
+    let mark = context.repo.read_ref(&thread.ready_ref())?;
+    let kept = kept_of(context, thread, generation)?.filter(|_| mark.is_some() || !trees.is_empty());
+    let Some((kept_as, tip)) = kept else { return Err(not_found(context, thread)) };
+    if let Some(mark) = mark {
+        // Its deletion may have been lost with a power cut.
+        context.repo.delete_ref(&thread.ready_ref(), &mark)?;
+    }
+    std::mem::drop(locked);
     let name = format!("{kept_as}-worktree");
     let work = context.repo.read_ref(&name)?;
     for linked in &trees {
@@ -140,7 +143,8 @@ fn finish(context: &Context<'_>, thread: &ThreadName, standing: &Standing) -> Re
         }
         context.repo.remove_worktree(linked, &holds)?;
     }
-    let (worktree, worktree_kept_as) = (Some(last.path.clone()), work.map(|_| name));
+    let worktree = trees.last().map(|last| last.path.clone());
+    let worktree_kept_as = work.map(|_| name);
     Ok(Dropped { thread: thread.clone(), tip, kept_as, worktree_kept_as, worktree })
 }
 
@@ -253,7 +257,7 @@ fn snapshot(linked: &Linked, tip: &CommitId, force: bool) -> Result<Option<Commi
     Ok((!known).then_some(head))
 }
 
-/// Keeps `tip` (and `work`) as dropped, and deletes the thread's refs: one transaction.
+/// Keeps `tip` (and `work`) as dropped, and deletes the thread's refs.
 /// Under the lock of a thread without owner.
 ///
 /// # Errors
@@ -275,26 +279,23 @@ pub(super) fn drop_refs(
     }
     let generation = locked.record().map_or(0, |record| record.generation.get());
     let kept = free_name(repo, &ways_back(thread), generation, tip)?;
-    let mut changes = Vec::new();
-    if repo.read_ref(&kept)?.is_none() {
-        changes.push(Change { name: kept.clone(), from: Expected::Absent, to: Some(tip.clone()) });
-    }
-    let work = match work {
-        None => None,
-        Some(work) => {
-            let name = format!("{kept}-worktree");
-            let from = repo.read_ref(&name)?.map_or(Expected::Absent, Expected::Exactly);
-            changes.push(Change { name: name.clone(), from, to: Some(work.clone()) });
-            Some(name)
-        }
+    let way_back = |name: &str, to: &CommitId| -> Result<Change, GitError> {
+        let from = repo.read_ref(name)?.map_or(Expected::Absent, Expected::Exactly);
+        Ok(Change { name: name.to_owned(), from, to: Some(to.clone()) })
     };
-    if let Some(ready) = repo.read_ref(&thread.ready_ref())? {
-        changes.push(Change { name: thread.ready_ref(), from: Expected::Exactly(ready), to: None });
+    let mut made = vec![way_back(&kept, tip)?];
+    let kept_work = work.map(|_| format!("{kept}-worktree"));
+    if let (Some(name), Some(work)) = (&kept_work, work) {
+        made.push(way_back(name, work)?);
     }
-    changes.push(Change { name: thread.tip_ref(), from: Expected::Exactly(tip.clone()), to: None });
-    repo.change_refs(&changes, &format!("heddle: drop {thread}"))?;
+    let mut gone = Vec::new();
+    if let Some(ready) = repo.read_ref(&thread.ready_ref())? {
+        gone.push(Change { name: thread.ready_ref(), from: Expected::Exactly(ready), to: None });
+    }
+    gone.push(Change { name: thread.tip_ref(), from: Expected::Exactly(tip.clone()), to: None });
+    repo.exchange_refs(&made, &gone, &format!("heddle: drop {thread}"))?;
     tell(context, thread, tip, generation);
-    Ok((kept, work))
+    Ok((kept, kept_work))
 }
 
 /// Where dropped tips of `thread` are kept. Where a ref above or below the first is in the way

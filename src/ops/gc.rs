@@ -15,7 +15,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::git::refs::{Change, Expected};
 use crate::names::DROPPED;
-use crate::store::events;
+use crate::store::{atomic_file, events};
 use crate::thread::LockedThread;
 
 /// The kind of a thing that went.
@@ -65,7 +65,14 @@ pub fn gc(context: &Context<'_>, dry_run: bool) -> Result<Report, Error> {
     sessions(context, dry_run, &mut report)?;
     old_events(context, dry_run, &mut report);
     if !dry_run {
-        context.repo.git_dirs().iter().for_each(|git_dir| crate::watch::remove_stale(git_dir));
+        let git_dirs = context.repo.git_dirs();
+        git_dirs.iter().for_each(|git_dir| crate::watch::remove_stale(git_dir));
+        let mut folders = vec![context.layout.ended(), context.layout.logs()];
+        folders.extend(context.layout.events().parent().map(Path::to_owned));
+        for folder in folders.iter().chain(&git_dirs) {
+            // What comes back after a power cut does no harm, and goes the next time.
+            let _ = atomic_file::sync_folder(folder, context.durability());
+        }
     }
     Ok(report)
 }

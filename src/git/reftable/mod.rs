@@ -128,7 +128,7 @@ fn lock_in(folder: &Path) -> PathBuf {
 }
 
 impl Repo {
-    /// Has a change of refs in tables survive a power cut; files are synced by who wrote them.
+    /// Has a change of refs in tables survive a power cut; of files the folders are synced elsewhere.
     /// Where it fails the refs have moved all the same, for everybody.
     pub(in crate::git) fn sync_tables(&self, name: &str) {
         if let Some(refs) = self.reftable().filter(|_| self.is_durable()) {
