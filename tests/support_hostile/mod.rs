@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed};
 
 use crate::support_faults::state;
-use crate::support_processes::{BINARY, Ended, Files, Sandbox, from_environment, read, restore};
+use crate::support_processes::{BINARY, Ended, Files, Sandbox, from_environment, read, restore_changed};
 
 /// Words that mean something to a shell, to Git, to a file system or to a terminal.
 const WORDS: [&str; 72] = [
@@ -158,7 +158,7 @@ impl World {
 
     /// Everything as it was.
     pub(crate) fn restore(&self) {
-        restore(&self.sandbox.path(""), &self.files);
+        restore_changed(&self.sandbox.path(""), &self.files);
     }
 
     /// git-heddle with these arguments, killed if it takes too long.
