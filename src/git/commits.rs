@@ -9,12 +9,9 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::key::Key;
+use super::workers::shared_out;
 use super::{GitError, Repo};
 use crate::names::CommitId;
-use crate::store::at_once;
-
-/// For how many commits another worker is worth its start.
-const WORTH_A_WORKER: usize = 64;
 
 /// The commits of a repository, as far as they were read.
 pub struct Commits<'repo> {
@@ -53,9 +50,8 @@ impl<'repo> Commits<'repo> {
             commits.iter().filter_map(|commit| self.repo.oid(commit.as_str()).ok()).collect();
         wanted.retain(|oid| !self.known.borrow().contains_key(&Key::from(*oid)));
         let (odb, format) = (&self.odb, self.repo.raw().object_format());
-        let read = at_once::each(&wanted, WORTH_A_WORKER, || {
-            |oid: &git2::Oid| stored(&odb.read(*oid).ok()?, format)
-        });
+        let one = |(): &mut (), oid: &git2::Oid| stored(&odb.read(*oid).ok()?, format);
+        let read = shared_out(&wanted, || (), one, &mut |_| {});
         let read =
             wanted.iter().zip(read).filter_map(|(oid, commit)| Some((Key::from(*oid), Rc::new(commit?))));
         self.known.borrow_mut().extend(read);

@@ -8,9 +8,9 @@ use super::commits::Commits;
 use super::key::Key;
 use super::line_counts::{self, Lines};
 use super::trees::{Difference, differences, differences_among};
+use super::workers::shared_out;
 use super::{GitError, Repo};
 use crate::names::{CommitId, TreeId};
-use crate::store::at_once;
 
 /// A path that differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,9 +96,6 @@ pub fn changed_among(
     Ok(paths)
 }
 
-/// For how many comparisons another worker is worth its start.
-const WORTH_A_WORKER: usize = 32;
-
 /// How many paths differ between the trees of each two commits, a renamed file being two; `None`
 /// where a commit or a tree is missing or cannot be read. Nothing but trees is read, and no path
 /// is put together.
@@ -111,10 +108,12 @@ pub fn counts(commits: &Commits<'_>, pairs: &[(&CommitId, &CommitId)]) -> Vec<Op
     // Those that start from the same tree are done by the same worker.
     jobs.sort_unstable_by(|(_, (one, _)), (_, (two, _))| one.as_bytes().cmp(two.as_bytes()));
     let odb = commits.odb();
-    let counted = at_once::each(&jobs, WORTH_A_WORKER, || {
-        let mut counter = Counter { odb, old: HashMap::new() };
-        move |(_, (old, new)): &(usize, (git2::Oid, git2::Oid))| counter.between(*old, *new).ok()
-    });
+    let counter = || Counter { odb, old: HashMap::new() };
+    let one = |counter: &mut Counter<'_>, job: &(usize, (git2::Oid, git2::Oid))| {
+        let (_, (old, new)) = *job;
+        counter.between(old, new).ok()
+    };
+    let counted = shared_out(&jobs, counter, one, &mut |_| {});
     let mut counts = vec![None; pairs.len()];
     jobs.into_iter().zip(counted).for_each(|((at, _), count)| counts[at] = count);
     counts

@@ -49,7 +49,7 @@ pub mod target;
 pub mod trailers;
 mod trees;
 mod unstaged;
-mod workers;
+pub(crate) mod workers;
 pub mod worktree;
 mod write_tree;
 

@@ -12,7 +12,7 @@ const AT_ONCE: usize = 8;
 
 /// What `work` makes of each of `jobs`, in their order. Every worker has a `scratch` of its own,
 /// which nobody else sees. `tick` hears how many are done.
-pub(super) fn shared_out<Job: Sync, Scratch, Done: Send>(
+pub(crate) fn shared_out<Job: Sync, Scratch, Done: Send>(
     jobs: &[Job],
     scratch: impl Fn() -> Scratch + Sync,
     work: impl Fn(&mut Scratch, &Job) -> Done + Sync,

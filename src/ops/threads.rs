@@ -16,8 +16,9 @@ use crate::git::commits::Commits;
 use crate::git::diff;
 use crate::git::graph::{self, Ahead};
 use crate::git::target::{Target, default_target};
+use crate::git::workers::shared_out;
 use crate::names::{CommitId, READY, THREADS, ThreadName};
-use crate::store::{Layout, StoreError, at_once, journal};
+use crate::store::{Layout, StoreError, journal};
 use crate::thread::ThreadRecord;
 use crate::thread::locked::{Judge, Owner};
 
@@ -206,10 +207,8 @@ impl Known {
 /// What the records tell of each of `threads`: a few files each, which do not depend on one
 /// another.
 fn known(context: &Context<'_>, threads: &[ThreadName]) -> Vec<Known> {
-    /// For how many threads another worker is worth its start.
-    const WORTH_A_WORKER: usize = 32;
     let (layout, judge) = (&context.layout, Judge::of(context));
-    at_once::each(threads, WORTH_A_WORKER, || |thread: &ThreadName| Known::of(layout, judge, thread))
+    shared_out(threads, || (), |(), thread| Known::of(layout, judge, thread), &mut |_| {})
 }
 
 /// What is looked up once for many threads.
