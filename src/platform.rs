@@ -514,6 +514,11 @@ mod tests {
         drop(holder);
         assert!(is_present(&probe).expect("probe"));
         drop(second);
-        assert!(!is_present(&probe).expect("probe"));
+        // A child that another test starts in this process has both until it becomes a program.
+        let limit = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while is_present(&probe).expect("probe") {
+            assert!(std::time::Instant::now() < limit);
+            std::thread::yield_now();
+        }
     }
 }
