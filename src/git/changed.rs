@@ -20,7 +20,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::diff::entries;
-use super::index_file::{Entry, hangs_on_files};
+use super::index_file::{Entry, NO_HASH, hangs_on_files};
 use super::new_trees::MANY;
 use super::only::{MOST, Only, RULES};
 use super::program::Program;
@@ -97,7 +97,9 @@ impl<'a> Staging<'a> {
         let Some(only) = &self.only else { return Ok(true) };
         let tip = self.repo.raw().find_commit(self.repo.oid(self.tip.as_str())?)?.tree_id();
         let tree = only.write_tree(self.repo, &self.index(), tip)?;
-        let Some((bytes, modified)) = self.put_together(only, tree)? else { return Ok(false) };
+        let Some((mut bytes, modified)) = self.put_together(only, tree)? else { return Ok(false) };
+        // Nobody but git looks at this one, and not at its hash.
+        bytes.extend_from_slice(&NO_HASH);
         let index = self.index();
         let write = || {
             fs::write(&index, &bytes)?;

@@ -18,6 +18,9 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use sha1::{Digest as _, Sha1};
+
+use super::index_file::NO_HASH;
 use super::only::Only;
 use super::program::Program;
 use super::refs::{Expected, Intent};
@@ -26,6 +29,7 @@ use super::repo::Head;
 use super::stage::{Staging, Stamp, io_error};
 use super::{GitError, Repo};
 use crate::names::CommitId;
+use crate::store::at_once;
 use crate::store::journal::{FileIdentity, Helper};
 
 /// In the scratch folder: which file Git's lock on HEAD is.
@@ -126,10 +130,18 @@ impl Staging<'_> {
             return Ok(Spliced::AsItIs);
         }
         let Some((bytes, modified)) = self.put_together(only, after)? else { return Ok(Spliced::ByGit) };
+        let config = self.repo.config()?;
+        let spared = match config.bool("index.skipHash")? {
+            Some(spared) => spared,
+            None => config.bool("feature.manyFiles")?.unwrap_or(false),
+        };
         let copy = self.scratch.path().join(FOLLOWING);
         let write = || {
             let mut file = File::create_new(&copy)?;
-            file.write_all(&bytes)?;
+            let hash = || if spared { NO_HASH } else { Sha1::digest(&bytes).into() };
+            let (written, hash) = at_once::both(|| file.write_all(&bytes), hash);
+            written?;
+            file.write_all(&hash)?;
             file.set_modified(modified)
         };
         write().map_err(io_error("write", &copy))?;
@@ -138,7 +150,7 @@ impl Staging<'_> {
 
     /// The index that `only` knows its files from, if it stood at the tip, with what was staged of
     /// these, which makes it the tree `tree`; `None` where git has to. It keeps its time: by that Git
-    /// tells that what was written since has to be compared by content.
+    /// tells that what was written since has to be compared by content. Its hash is not there yet.
     pub(super) fn put_together(
         &self,
         only: &Only,
@@ -157,15 +169,8 @@ impl Staging<'_> {
             Err(error) if error.kind() == io::ErrorKind::Unsupported => return Ok(None),
             Err(error) => return Err(io_error("read", &index)(error)),
         };
-        let config = self.repo.config()?;
-        let spared = match config.bool("index.skipHash")? {
-            Some(spared) => spared,
-            None => config.bool("feature.manyFiles")?.unwrap_or(false),
-        };
-        // Only the worktree's own is read by others than git.
-        let hashed = !spared && self.copied.is_some();
         let modified = whole.modified;
-        Ok(whole.with(&odb, tree, &entries, hashed)?.map(|bytes| (bytes, modified)))
+        Ok(whole.with(&odb, tree, &entries)?.map(|bytes| (bytes, modified)))
     }
 
     /// A copy of the worktree's index in which `paths` (all, if empty) are as in `commit`.

@@ -18,6 +18,8 @@ const STAT: usize = 40;
 const FLAGS: usize = 2;
 /// The length of an id where indexes are put together here, and of the beginning of an entry.
 pub(super) const ID: usize = 20;
+/// What stands for the hash of an index that has none.
+pub(super) const NO_HASH: [u8; ID] = [0; ID];
 pub(super) const FIXED: usize = STAT + ID + FLAGS;
 /// The flag of an entry that has a second word of flags.
 pub(super) const EXTENDED: u16 = 0x4000;

@@ -13,8 +13,6 @@ use std::iter::Peekable;
 use std::path::Path;
 use std::time::SystemTime;
 
-use sha1::{Digest as _, Sha1};
-
 use super::GitError;
 use super::diff::entries;
 use super::index_file::{
@@ -135,7 +133,7 @@ impl Whole {
     }
 
     /// This index, which is a tree, with `entries` at their names, after which it is the tree
-    /// `tree`; hashed if `hashed`.
+    /// `tree`, but for the hash at its end.
     ///
     /// # Errors
     /// [`GitError::Library`] if a tree cannot be read.
@@ -144,7 +142,6 @@ impl Whole {
         odb: &git2::Odb<'_>,
         tree: git2::Oid,
         entries: &BTreeMap<Vec<u8>, Option<Entry>>,
-        hashed: bool,
     ) -> Result<Option<Vec<u8>>, GitError> {
         let mut file = Vec::with_capacity(self.bytes.len() + 200 * entries.len());
         file.extend_from_slice(&self.bytes[..HEADER]);
@@ -193,8 +190,6 @@ impl Whole {
         file.extend_from_slice(b"TREE");
         file.extend_from_slice(&u32::try_from(trees.len()).unwrap_or(u32::MAX).to_be_bytes());
         file.extend_from_slice(&trees);
-        let hash = if hashed { Sha1::digest(&file).into() } else { [0; ID] };
-        file.extend_from_slice(&hash);
         Ok(Some(file))
     }
 }
