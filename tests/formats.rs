@@ -160,6 +160,25 @@ exit 128
     }
 }
 
+#[test]
+fn an_extension_that_nobody_knows_is_named_in_one_sentence() {
+    for format in ALL {
+        let sandbox = Sandbox::for_the_library(format);
+        sandbox.git(&["config", "core.repositoryFormatVersion", "1"]);
+        sandbox.git(&["config", "extensions.tomorrow", "true"]);
+        for args in [&["agent", "list"][..], &["agent", "reserve", "--thread", "t"]] {
+            let refused = sandbox.heddle(args).exits(128);
+            let line = refused.stderr.trim_end();
+            assert!(
+                line.starts_with("error: cannot use the repository at") && !line.contains('\n'),
+                "{refused:?}"
+            );
+            assert!(line.contains("it has the extension 'tomorrow', which "), "{refused:?}");
+        }
+        assert!(!sandbox.root().join(".git/heddle").exists(), "{}", format.name());
+    }
+}
+
 /// A git that holds the lock on all refs for somebody else.
 fn hold(sandbox: &Sandbox) -> Child {
     let mut command = sandbox.program("git", &sandbox.root(), &["update-ref", "--stdin", "-z"]);

@@ -479,11 +479,24 @@ fn locate(cwd: &Path) -> Result<Located, GitError> {
         if said.contains("not a git repository") {
             return Err(GitError::NotARepository { path: absolute(cwd) });
         }
-        let reason = said.strip_prefix("fatal: ").unwrap_or(&said).to_owned();
-        return Err(GitError::Unusable { path: absolute(cwd), reason });
+        return Err(GitError::Unusable { path: absolute(cwd), reason: reason(&said) });
     }
     let git_dir = git_dir.ok_or_else(|| GitError::NotARepository { path: absolute(cwd) })?;
     Ok(Located { git_dir, worktree })
+}
+
+/// Why Git opens no repository, from what it `said`: names of extensions stand on lines of their own.
+fn reason(said: &str) -> String {
+    let said = said.strip_prefix("fatal: ").unwrap_or(said);
+    let mut lines = said.lines();
+    if !lines.next().is_some_and(|first| first.starts_with("unknown repository extension")) {
+        return said.to_owned();
+    }
+    let names: Vec<&str> = lines.filter_map(|line| line.strip_prefix('\t')).collect();
+    match names[..] {
+        [name] => format!("it has the extension '{name}', which the installed git does not know"),
+        _ => format!("it has the extensions '{}', which the installed git does not know", names.join("', '")),
+    }
 }
 
 /// The path without symbolic links, as far as that can be told.
