@@ -13,8 +13,10 @@ mod format;
 #[expect(dead_code, reason = "the hooks serve other tests too")]
 #[path = "support_hooks/mod.rs"]
 mod hooks;
+mod support_program;
 
 use serde_json::Value;
+use support_program::write_program;
 
 /// A repository with one commit and a session on the thread `work`.
 struct Sandbox {
@@ -98,8 +100,7 @@ impl Sandbox {
     fn hook(&self, name: &str, text: &str) {
         let path = self.repo().join(".git/hooks").join(name);
         fs::create_dir_all(path.parent().expect("folder")).expect("hooks");
-        fs::write(&path, format!("#!/bin/sh\n{text}\n")).expect("hook");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("mode");
+        write_program(&path, format!("#!/bin/sh\n{text}\n"));
     }
 
     fn tip(&self) -> String {

@@ -3,6 +3,7 @@
 
 #[expect(dead_code, reason = "the sandbox serves other tests too")]
 mod support;
+mod support_program;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use support::{Answer, Sandbox, put, text};
+use support_program::write_program;
 
 /// A repository with folders, and a session on the thread `work`.
 struct Ground {
@@ -39,8 +41,7 @@ impl Ground {
         let script = "#!/bin/sh\nprintf '%s ' \"$@\" >>'LOG'\necho >>'LOG'\nexec 'GIT' \"$@\"\n";
         let script = script.replace("LOG", &log.display().to_string());
         let script = script.replace("GIT", &git.expect("git").display().to_string());
-        put(&programs, "git", &script);
-        fs::set_permissions(programs.join("git"), fs::Permissions::from_mode(0o755)).expect("mode");
+        write_program(programs.join("git"), &script);
         sandbox.first_on_path = Some(programs);
         Self { sandbox, session, log }
     }
@@ -310,8 +311,7 @@ fn some_paths_are_captured_without_the_whole_index() {
     assert!(started(&ground.capture(&["--", "d/*"]).1, "add"));
     let hook = ground.sandbox.root().join(".git/hooks/pre-commit");
     fs::create_dir_all(hook.parent().expect("folder")).expect("hooks");
-    fs::write(&hook, "#!/bin/sh\ntest \"$(git diff --cached --name-only)\" = d/one\n").expect("hook");
-    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).expect("mode");
+    write_program(&hook, "#!/bin/sh\ntest \"$(git diff --cached --name-only)\" = d/one\n");
     ground.put("d/one", "seen by a hook");
     let (document, _) = ground.capture(&["--", "d/one"]);
     assert_eq!(document["changed_paths"], serde_json::json!(["d/one"]));

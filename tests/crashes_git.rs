@@ -6,14 +6,15 @@
 
 mod support_kills;
 mod support_processes;
+mod support_program;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use support_kills::{CALLS, has_strace, run_healed, words};
 use support_processes::{BINARY, Ended, Picked, Sandbox, files};
+use support_program::write_program;
 
 const TIP: &str = "refs/heddle/threads/t";
 const STRIDE: usize = 12;
@@ -39,8 +40,7 @@ fn wrapped(sandbox: &Sandbox, command: &[String], kill: Option<&Point>) -> Ended
     fs::create_dir(&count).expect("folder");
     let path = std::env::var("PATH").expect("PATH");
     let git = std::env::split_paths(&path).map(|folder| folder.join("git")).find(|git| git.exists());
-    fs::write(folder.join("git"), WRAPPER).expect("wrapper");
-    fs::set_permissions(folder.join("git"), fs::Permissions::from_mode(0o755)).expect("mode");
+    write_program(folder.join("git"), WRAPPER);
     let args: Vec<&str> = command.iter().map(String::as_str).collect();
     let mut command = sandbox.command(BINARY, &args);
     command.env("PATH", format!("{}:{path}", folder.display())).env("GIT", git.expect("git"));

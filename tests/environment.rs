@@ -2,13 +2,14 @@
 
 #[expect(dead_code, reason = "the sandbox serves other tests too")]
 mod support;
+mod support_program;
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use support::{Answer, Sandbox};
+use support_program::write_program;
 
 /// `heddle.ttl` as `git heddle` understood it, in seconds: what a reserve's lease lasts.
 fn lease(sandbox: &Sandbox, folder: &Path, variables: &[(&str, &str)], before: &[&str]) -> i64 {
@@ -151,8 +152,7 @@ fn the_file_of_the_whole_system_is_the_one_that_git_was_built_with() {
         "#!/bin/sh\nPATH=${{PATH#*:}} GIT_CONFIG_NOSYSTEM=0 GIT_CONFIG_SYSTEM='{}' exec git \"$@\"\n",
         etc.join("gitconfig").display()
     );
-    std::fs::write(bin.join("git"), script).expect("write");
-    std::fs::set_permissions(bin.join("git"), std::fs::Permissions::from_mode(0o755)).expect("mode");
+    write_program(bin.join("git"), script);
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").expect("PATH"));
     for (no_system, expected) in [("0", 200), ("1", 1800)] {
         let variables = [("PATH", &*path), ("GIT_CONFIG_NOSYSTEM", no_system)];

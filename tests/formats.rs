@@ -4,16 +4,17 @@
 
 #[expect(dead_code, reason = "the sandbox serves other tests too")]
 mod support;
+mod support_program;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
 use support::format::ALL;
 use support::{Answer, Sandbox, put, text};
+use support_program::write_program;
 
 #[test]
 fn a_thread_goes_from_its_reservation_to_its_target() {
@@ -37,8 +38,7 @@ fn replace_git(sandbox: &mut Sandbox, script: &str) {
     let bin = sandbox.home().join("bin");
     fs::create_dir(&bin).expect("folder");
     let real = sandbox.only_git().join("git");
-    fs::write(bin.join("git"), format!("#!/bin/sh\nGIT='{}'\n{script}", real.display())).expect("script");
-    fs::set_permissions(bin.join("git"), fs::Permissions::from_mode(0o755)).expect("mode");
+    write_program(bin.join("git"), format!("#!/bin/sh\nGIT='{}'\n{script}", real.display()));
     sandbox.first_on_path = Some(bin);
 }
 

@@ -118,7 +118,13 @@ impl World {
             calls.push(Call { start, end: Duration::MAX, did });
         }
         if let Did::Stood { tip, .. } = &did {
-            calls.push(Call { start, end, did: Did::Landed { tip: tip.clone() } });
+            // Beside a lock that a kill has left the target moves, and the thread is for whoever comes next.
+            let unfinished = ended.stderr.contains("has landed, and the next landing has to finish it");
+            let did = match unfinished {
+                true => Did::Killed(Box::new(Attempt::Land)),
+                false => Did::Landed { tip: tip.clone() },
+            };
+            calls.push(Call { start, end: if unfinished { Duration::MAX } else { end }, did });
         }
         calls.push(Call { start, end, did: did.clone() });
         (ended, did)

@@ -3,12 +3,13 @@
 
 #[expect(dead_code, reason = "the sandbox serves other tests too")]
 mod support;
+mod support_program;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use support::{Answer, Sandbox, Snapshot, assert_same, hooks, put, snapshot_of, text};
+use support_program::write_program;
 
 /// Who runs a command: from where, and as which session.
 struct Caller {
@@ -528,8 +529,7 @@ fn the_program_is_started_only_where_there_is_something_to_ask() {
     let (bin, log) = (sandbox.home().join("bin"), sandbox.home().join("log"));
     fs::create_dir(&bin).expect("folder");
     let script = format!("#!/bin/sh\necho \"$@\" >> '{}'\n", log.display());
-    fs::write(bin.join("git-heddle"), script).expect("write");
-    fs::set_permissions(bin.join("git-heddle"), fs::Permissions::from_mode(0o755)).expect("mode");
+    write_program(bin.join("git-heddle"), script);
     let started = |folder: &Path, args: &[&str]| {
         let _ = fs::remove_file(&log);
         let path = format!("{}:{}:/usr/bin:/bin", bin.display(), sandbox.only_git().display());
@@ -572,9 +572,10 @@ fn a_voucher_is_worth_nothing_once_its_command_is_done() {
     hooks::install(&sandbox.root().join(".git"));
     let hook = sandbox.root().join(".git/hooks/post-checkout");
     let stolen = sandbox.home().join("stolen");
-    fs::write(&hook, format!("#!/bin/sh\nenv | sed -n s/^HEDDLE_VOUCHER=//p >> '{}'\n", stolen.display()))
-        .expect("write");
-    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).expect("mode");
+    write_program(
+        &hook,
+        format!("#!/bin/sh\nenv | sed -n s/^HEDDLE_VOUCHER=//p >> '{}'\n", stolen.display()),
+    );
     sandbox.reserve("fix", &["--worktree"]);
     let before = sandbox.tip("fix");
     sandbox.commit("next");

@@ -3,6 +3,7 @@
 
 #[expect(dead_code, reason = "the sandbox serves other tests too")]
 mod support;
+mod support_program;
 
 use std::fs;
 use std::io::{ErrorKind, Write as _};
@@ -15,6 +16,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use serde_json::Value;
 use support::{Answer, Sandbox, assert_same, snapshot_of};
+use support_program::write_program;
 
 const EVENTS: [&str; 3] = ["reference-transaction", "pre-commit", "post-rewrite"];
 
@@ -22,7 +24,7 @@ const EVENTS: [&str; 3] = ["reference-transaction", "pre-commit", "post-rewrite"
 #[track_caller]
 fn write_hook(path: &Path, content: impl AsRef<[u8]>, mode: u32) {
     fs::create_dir_all(path.parent().expect("a folder")).expect("folder");
-    fs::write(path, content).expect("hook");
+    write_program(path, content);
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("mode");
 }
 

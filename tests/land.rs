@@ -2,15 +2,16 @@
 
 #[expect(dead_code, reason = "the sandbox serves other tests too")]
 mod support;
+mod support_program;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use support::{Answer, Sandbox, assert_same, snapshot_of, text};
+use support_program::write_program;
 
 /// A thread with one capture that writes `content` to `file`, ready; its session.
 #[track_caller]
@@ -276,8 +277,7 @@ fn an_owner_who_goes_on_keeps_the_thread() {
         tree.display(),
         env!("CARGO_BIN_EXE_git-heddle"),
     );
-    fs::write(&hook, script).expect("hook");
-    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).expect("mode");
+    write_program(&hook, script);
     let done = land(&sandbox, 0, &["a"]);
     fs::remove_file(&hook).expect("hook");
     assert_eq!(status(&sandbox, &session), "active", "{done}");
@@ -294,9 +294,7 @@ fn a_hook_that_refuses_the_target_leaves_everything_as_it_was() {
     let session = ready(&sandbox, "a", "file", "a\n");
     let hook = sandbox.root().join(".git/hooks/reference-transaction");
     fs::create_dir_all(hook.parent().expect("folder")).expect("folder");
-    fs::write(&hook, "#!/bin/sh\n[ \"$1\" = prepared ] || exit 0\n! grep -q refs/heads/main\n")
-        .expect("hook");
-    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).expect("mode");
+    write_program(&hook, "#!/bin/sh\n[ \"$1\" = prepared ] || exit 0\n! grep -q refs/heads/main\n");
     let main = sandbox.git(&["rev-parse", "main"]);
     let refused = sandbox.heddle(&["thread", "land", "a"]).exits(1);
     assert!(refused.stderr.contains("git update-ref failed"), "{refused:?}");

@@ -3,9 +3,9 @@
 
 #[expect(dead_code, reason = "the sandbox serves other tests too")]
 mod support;
+mod support_program;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use support::{Answer, Sandbox, text};
+use support_program::write_program;
 
 /// A thread with one capture that writes the files, ready; its session.
 #[track_caller]
@@ -30,8 +31,7 @@ fn ready(sandbox: &Sandbox, thread: &str, files: &[(&str, &str)]) -> String {
 fn hook(sandbox: &Sandbox, name: &str, script: &str) {
     let hook = sandbox.root().join(".git/hooks").join(name);
     fs::create_dir_all(hook.parent().expect("folder")).expect("folder");
-    fs::write(&hook, format!("#!/bin/sh\n{script}")).expect("hook");
-    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).expect("mode");
+    write_program(&hook, format!("#!/bin/sh\n{script}"));
 }
 
 #[track_caller]

@@ -1,10 +1,10 @@
 //! Many processes at once: one owner, no lost commit, no moved ref for a lost session.
 
 mod support_processes;
+mod support_program;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::sync::Mutex;
@@ -13,6 +13,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use support_processes::{Ended, Sandbox, eventually};
+use support_program::write_program;
 
 fn ended(child: Child) -> Ended {
     Ended::new(&child.wait_with_output().expect("a process that ends"))
@@ -141,8 +142,7 @@ fn stopped_capture(sandbox: &Sandbox, id: &str) -> (Child, PathBuf) {
     let (begun, gate) = (sandbox.path("begun"), sandbox.path("gate"));
     assert!(sandbox.run("mkfifo", &[&gate.to_string_lossy()]).code == Some(0));
     let hook = format!("#!/bin/sh\n[ -e {begun:?} ] && exit 0\n: >{begun:?}\nread line <{gate:?}\n");
-    fs::write(hooks.join("pre-commit"), hook).expect("hook");
-    fs::set_permissions(hooks.join("pre-commit"), fs::Permissions::from_mode(0o755)).expect("mode");
+    write_program(hooks.join("pre-commit"), hook);
     sandbox.write("work", "late\n");
     let capture = sandbox.start(&["agent", "capture", "--session", id, "-m", "late"]);
     let limit = Duration::from_secs(20);

@@ -2,13 +2,14 @@
 
 #[expect(dead_code, reason = "the sandbox serves other tests too")]
 mod support;
+mod support_program;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use support::{Answer, Sandbox, assert_same, snapshot_of, text};
+use support_program::write_program;
 
 /// A thread with a worktree and a capture of each file; its session and the worktree.
 #[track_caller]
@@ -357,8 +358,7 @@ fn commits_are_signed_where_the_configuration_says_so_and_keep_their_encoding() 
     let signer = sandbox.home().join("signer");
     let script = "#!/bin/sh\ncat >/dev/null\necho '[GNUPG:] SIG_CREATED ' >&2\n\
                   printf -- '-----BEGIN PGP SIGNATURE-----\\n\\nx\\n-----END PGP SIGNATURE-----\\n'\n";
-    fs::write(&signer, script).expect("write");
-    fs::set_permissions(&signer, fs::Permissions::from_mode(0o755)).expect("mode");
+    write_program(&signer, script);
     sandbox.git(&["config", "gpg.program", signer.to_str().expect("UTF-8")]);
     sandbox.git(&["config", "commit.gpgSign", "true"]);
     refresh(&sandbox, "t", &[]).exits(0);

@@ -2,6 +2,7 @@
 //! long as runner or command live.
 
 mod support_processes;
+mod support_program;
 
 use std::fs;
 use std::io::Write as _;
@@ -14,6 +15,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use support_processes::{BINARY, Ended, Sandbox, eventually};
+use support_program::write_program;
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -350,12 +352,10 @@ fn the_users_own_checkout_is_captured_only_on_demand_or_where_the_command_captur
 
 #[test]
 fn a_hook_that_refuses_the_last_capture_loses_nothing_and_changes_no_status() {
-    use std::os::unix::fs::PermissionsExt as _;
     let sandbox = Sandbox::new();
     let hook = sandbox.git_dir().join("hooks/pre-commit");
     fs::create_dir_all(hook.parent().expect("folder")).expect("folder");
-    fs::write(&hook, "#!/bin/sh\nexit 1\n").expect("hook");
-    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).expect("mode");
+    write_program(&hook, "#!/bin/sh\nexit 1\n");
     let ended = run(&sandbox, &["--worktree"], "echo left >left; exit 4");
     assert_eq!(ended.code, Some(4), "{ended:?}");
     assert!(ended.stderr.contains("pre-commit") && ended.stderr.contains("stays"), "{ended:?}");
@@ -624,12 +624,10 @@ fn a_command_whose_thread_lands_meanwhile_runs_on() {
 
 #[test]
 fn work_that_could_not_be_captured_is_not_declared_ready() {
-    use std::os::unix::fs::PermissionsExt as _;
     let sandbox = Sandbox::new();
     let hook = sandbox.git_dir().join("hooks/pre-commit");
     fs::create_dir_all(hook.parent().expect("folder")).expect("folder");
-    fs::write(&hook, "#!/bin/sh\n! git diff --cached --name-only | grep -q half\n").expect("hook");
-    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).expect("mode");
+    write_program(&hook, "#!/bin/sh\n! git diff --cached --name-only | grep -q half\n");
     let line = format!("echo one >one; {BINARY} agent capture -m one >/dev/null; echo half >half");
     let ended = run(&sandbox, &["--worktree", "--ready"], &line);
     assert_eq!(ended.code, Some(7), "{ended:?}");

@@ -2,14 +2,15 @@
 
 #[expect(dead_code, reason = "the sandbox serves other tests too")]
 mod support;
+mod support_program;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Stdio;
 
 use serde_json::{Value, json};
 use support::{Sandbox, assert_same, snapshot_of, text};
+use support_program::write_program;
 
 /// A thread with a worktree and one capture; its session and the worktree.
 #[track_caller]
@@ -194,8 +195,7 @@ fn a_drop_that_did_not_come_to_the_worktree_is_finished_by_another() {
     fs::create_dir(&programs).expect("folder");
     let git =
         "#!/bin/sh\ncase \"$*\" in *'worktree remove'*) exit 1;; esac\nPATH=${PATH#*:} exec git \"$@\"\n";
-    fs::write(programs.join("git"), git).expect("write");
-    fs::set_permissions(programs.join("git"), fs::Permissions::from_mode(0o755)).expect("mode");
+    write_program(programs.join("git"), git);
     sandbox.first_on_path = Some(programs);
     sandbox.heddle(&["thread", "drop", "t", "--force"]).exits(1);
     sandbox.first_on_path = None;

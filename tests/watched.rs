@@ -4,6 +4,7 @@
 #[expect(dead_code, reason = "the sandbox serves other tests too")]
 mod support;
 mod support_dice;
+mod support_program;
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -16,6 +17,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use support::{Answer, Sandbox, put, text};
 use support_dice::{Dice, place, remove};
+use support_program::write_program;
 
 /// What `-v` says of a capture that asked the watcher.
 const FEW: &str = "looked at ";
@@ -538,14 +540,13 @@ fn a_hook_sees_everything_and_is_heard() {
          if test -e hooked; then echo by-hook > c/f; git add c/f; fi\n",
         said.display()
     );
-    fs::write(&hook, script).expect("hook");
-    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).expect("mode");
+    write_program(&hook, script);
     for own in [true, false] {
         let watched =
             if own { Watched::start(self::sandbox(), own) } else { Watched::start(Sandbox::new(), own) };
         let hooks = watched.sandbox.root().join(".git/hooks");
         fs::create_dir_all(&hooks).expect("folder");
-        fs::copy(&hook, hooks.join("pre-commit")).expect("hook");
+        write_program(hooks.join("pre-commit"), fs::read(&hook).expect("hook"));
         place(&watched.root, "c/f", |path| fs::write(path, "one\n").expect("write"));
         watched.settle();
         for content in ["two\n", "three\n"] {
@@ -611,8 +612,7 @@ fn changes_of_which_git_is_told_by_another_watcher_are_gits() {
         asked.display(),
         answer.display()
     );
-    fs::write(&hook, script).expect("hook");
-    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).expect("mode");
+    write_program(&hook, script);
     fs::write(&answer, "").expect("answer");
     sandbox.git(&["config", "core.fsmonitor", &hook.to_string_lossy()]);
     sandbox.git(&["config", "core.untrackedCache", "true"]);

@@ -3,6 +3,7 @@
 
 #[expect(dead_code, reason = "the sandbox serves other tests too")]
 mod support;
+mod support_program;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -11,6 +12,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 use support::{Answer, Sandbox, assert_same, snapshot_of, text};
+use support_program::write_program;
 
 /// A session with a worktree of its own.
 struct Work {
@@ -420,8 +422,7 @@ fn a_failure_leaves_no_worktree_no_session_and_no_ref() {
 
     let hook = sandbox.root().join(".git/hooks/post-checkout");
     fs::create_dir_all(hook.parent().expect("folder")).expect("folder");
-    fs::write(&hook, "#!/bin/sh\nexit 1\n").expect("hook");
-    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).expect("mode");
+    write_program(&hook, "#!/bin/sh\nexit 1\n");
     let answer = sandbox.heddle(&args).exits(1);
     gone(&sandbox, &answer);
     fs::remove_file(&hook).expect("removed");
@@ -534,9 +535,10 @@ fn hooks_that_git_looks_for_in_an_ignored_folder_are_brought_along() {
     let hooks = sandbox.root().join(".husky/_");
     fs::create_dir_all(&hooks).expect("folder");
     fs::write(hooks.join(".gitignore"), "*\n").expect("write");
-    fs::write(hooks.join("pre-commit"), "#!/bin/sh\necho ran >\"$(git rev-parse --git-common-dir)/ran\"\n")
-        .expect("hook");
-    fs::set_permissions(hooks.join("pre-commit"), fs::Permissions::from_mode(0o755)).expect("mode");
+    write_program(
+        hooks.join("pre-commit"),
+        "#!/bin/sh\necho ran >\"$(git rev-parse --git-common-dir)/ran\"\n",
+    );
     sandbox.git(&["config", "core.hooksPath", ".husky/_"]);
     let work = Work::on(sandbox);
     assert_eq!(work.status(), "");
