@@ -25,6 +25,9 @@ use support_processes::{BINARY, Draw, Ended, Sandbox, from_environment};
 const THREADS: [&str; 3] = ["a", "b", "c"];
 const AGENTS: u64 = 6;
 const CALLS: u64 = 30;
+/// How many calls on one thread are written down before nobody begins another there: the judge takes
+/// 128, and those that are under way, a landing and a drop as two, come on top.
+const ENOUGH: usize = 100;
 
 /// What all agents write down.
 struct World {
@@ -145,6 +148,13 @@ impl World {
         self.runs.lock().expect("no panic").push(Run { thread, start, end, ended });
     }
 
+    fn has_enough(&self, thread: &str) -> bool {
+        let calls = self.calls.lock().expect("no panic").get(thread).map_or(0, Vec::len);
+        let runs = self.runs.lock().expect("no panic").iter().filter(|run| run.thread == thread).count();
+        // A run is up to three calls: it reserves, captures and releases.
+        calls + 3 * runs >= ENOUGH
+    }
+
     fn hear(&self, session: &str, thread: &'static str) {
         self.heard.lock().expect("no panic").push((session.to_owned(), thread));
     }
@@ -161,6 +171,9 @@ impl World {
                 (!heard.is_empty() && draw.below(8) == 0).then(|| heard[draw.index(heard.len())].clone())
             };
             if let Some((session, thread)) = stranger {
+                if self.has_enough(thread) {
+                    continue;
+                }
                 // A person takes a thread away, or somebody goes on with what is not theirs.
                 if draw.below(2) == 0 {
                     let args =
@@ -173,8 +186,14 @@ impl World {
                 }
                 continue;
             }
+            if mine.as_ref().is_some_and(|(_, thread)| self.has_enough(thread)) {
+                return;
+            }
             let Some((session, thread)) = mine.clone() else {
                 let thread = THREADS[draw.index(3)];
+                if self.has_enough(thread) {
+                    continue;
+                }
                 match draw.below(12) {
                     0..=2 => {
                         self.run(&mut draw, &tree, thread);

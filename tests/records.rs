@@ -229,3 +229,43 @@ fn the_doctor_finds_damaged_bindings_and_ended_records_and_sets_them_aside() {
     sandbox.git(&["reset", "--quiet", "--soft", "refs/heddle/threads/t"]);
     sandbox.heddle(&capture).exits(0);
 }
+
+#[test]
+fn the_doctor_removes_records_that_were_never_finished() {
+    let (sandbox, id, _) = reserved();
+    let record = fs::read_to_string(sandbox.state(format!("agents/{id}.json"))).expect("record");
+    let stranger = format!("agents/agent-{}.json.new", "0".repeat(26));
+    let half = [
+        // By its record, by what is in it, and by nothing is it known whose it is.
+        (format!("agents/{id}.json.new"), "{"),
+        (format!("agents/ended/{id}.json.new"), &*record),
+        ("threads/t.json.new".to_owned(), ""),
+        (stranger, "{"),
+    ];
+    let hour = std::time::Duration::from_secs(3600);
+    let long_ago = std::time::SystemTime::now() - hour;
+    fs::create_dir_all(sandbox.state("agents/ended")).expect("folder");
+    for (path, text) in &half {
+        put(&sandbox.state(path), text);
+        let file = fs::File::options().write(true).open(sandbox.state(path)).expect("file");
+        file.set_modified(long_ago).expect("time");
+    }
+    let findings = |args: &[&str], code: i32| -> usize {
+        let findings = sandbox.heddle(args).exits(code).json()["findings"].clone();
+        let findings = findings.as_array().expect("a list");
+        findings.iter().filter(|finding| finding["kind"] == "leftover_file").count()
+    };
+    assert_eq!(findings(&["doctor", "--json"], 1), half.len());
+    assert_eq!(findings(&["doctor", "--fix", "--json"], 0), half.len());
+    for (path, _) in &half {
+        assert!(!sandbox.state(path).exists(), "{path}");
+    }
+    assert_eq!(findings(&["doctor", "--json"], 0), 0);
+    sandbox.heddle(&["agent", "heartbeat", "--session", &id]).exits(0);
+    // What may be written just now is left alone, unless its thread's lock says otherwise.
+    put(&sandbox.state(&half[0].0), "{");
+    put(&sandbox.state(&half[3].0), "{");
+    assert_eq!(findings(&["doctor", "--json"], 0), 0);
+    assert_eq!(findings(&["doctor", "--fix", "--json"], 0), 1);
+    assert!(sandbox.state(&half[3].0).exists());
+}

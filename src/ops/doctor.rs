@@ -10,6 +10,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::acting::current;
 use super::moves;
@@ -60,6 +61,7 @@ pub fn doctor(context: &Context<'_>, fix: bool) -> Result<Vec<Finding>, Error> {
     thread_records(context, fix, &mut findings)?;
     sessions(context, fix, &mut findings)?;
     leftovers(context, fix, &mut findings)?;
+    half_written(context, fix, &mut findings)?;
     abandoned_captures(context, fix, &mut findings);
     for prefix in [THREADS, READY, DROPPED] {
         ref_locks(
@@ -257,6 +259,47 @@ fn leftovers(context: &Context<'_>, fix: bool, findings: &mut Vec<Finding>) -> R
         finding(None, path, format!("a lock file of session '{id}', which is not live"), fixed);
     }
     Ok(())
+}
+
+/// Records that a killed process had begun to write where no journal tells of it. The next one to
+/// write that record writes over it, if anybody ever does. Who writes one just now holds the lock of
+/// its thread, and is done in a moment.
+fn half_written(context: &Context<'_>, fix: bool, findings: &mut Vec<Finding>) -> Result<(), Error> {
+    const A_MOMENT: Duration = Duration::from_secs(2);
+    let layout = &context.layout;
+    let mut paths = files(&layout.agents(), ".json.new")?;
+    paths.extend(files(&layout.ended(), ".json.new")?);
+    paths.extend(files(&layout.threads(), ".json.new")?);
+    for path in paths {
+        let age = fs::metadata(&path).and_then(|meta| meta.modified()).ok().and_then(|at| at.elapsed().ok());
+        let old = age.is_some_and(|age| age > A_MOMENT);
+        let thread = thread_in(&path.with_extension("")).or_else(|| thread_in(&path));
+        let remove = || path.exists() && atomic_file::remove(&path).is_ok();
+        let fixed = match &thread {
+            _ if !fix => false,
+            Some(thread) => LockedThread::take(context, thread).is_ok_and(|_locked| remove()),
+            None => old && remove(),
+        };
+        if fixed || old {
+            let message = "a record that a process began to write and did not finish".to_owned();
+            findings.push(Finding {
+                kind: "leftover_file",
+                thread,
+                path,
+                message,
+                fix: Some("remove it"),
+                fixed,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The thread that a record is of, as far as it can be read.
+fn thread_in(path: &Path) -> Option<ThreadName> {
+    let bytes = atomic_file::read("record", path).ok()??;
+    let record: serde_json::Value = serde_json::from_slice(&bytes).ok()?;
+    ThreadName::parse(record.get("thread")?.as_str()?).ok()
 }
 
 /// Removes what an ended session has among the live ones; looked at again under the lock.
