@@ -487,13 +487,21 @@ fn unfinished_moves(context: &Context<'_>, fix: bool, findings: &mut Vec<Finding
 
 /// What watchers left that were killed.
 fn dead_watchers(context: &Context<'_>, fix: bool, findings: &mut Vec<Finding>) {
-    for path in context.repo.git_dirs().iter().flat_map(|git_dir| watch::stale(git_dir)) {
+    let git_dirs = context.repo.git_dirs();
+    for (git_dir, path) in
+        git_dirs.iter().flat_map(|git_dir| watch::stale(git_dir).into_iter().map(move |path| (git_dir, path)))
+    {
+        let fixed = fix && fs::remove_dir_all(&path).is_ok();
+        // One who was just beginning to watch is not gone.
+        if !fixed && !watch::stale(git_dir).contains(&path) {
+            continue;
+        }
         findings.push(Finding {
             kind: "leftover_file",
             thread: None,
             message: "the socket of a process that watched this worktree and is gone".to_owned(),
             fix: Some("remove it"),
-            fixed: fix && fs::remove_dir_all(&path).is_ok(),
+            fixed,
             path,
         });
     }
