@@ -152,9 +152,9 @@ impl<'a> Staging<'a> {
         };
         self.write_index(&plan.index, modified)?;
         let mut warnings = Vec::new();
-        let may_pack = self.may_pack(paths.keys().copied())?;
-        let writing = |many: bool| if many && may_pack { &PACKED[..] } else { &[] };
         let (files, folders) = (plan.count_files(), plan.has_many_in_folders(&self.worktree));
+        let packs = (files >= MANY || folders) && self.may_pack(paths.keys().copied())?;
+        let writing = |many: bool| if many && packs { &PACKED[..] } else { &[] };
         let files = if files <= FEW { &ONE_BY_ONE[..] } else { writing(files >= MANY) };
         for (writing, args, input) in [
             (files, &["update-index", "--add", "-z", "--stdin"], plan.files),

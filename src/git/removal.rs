@@ -8,9 +8,9 @@
 //!
 //! # If the process dies here
 //! Whoever comes to the worktree next ([`Repo::finish_removal`]) finds the file. Where nothing but
-//! files is missing, nobody has been there since Git found it clean, or since it was kept, and the removal is finished. Where
-//! nothing is missing it never began. Where there is something else as well, somebody has gone on
-//! in what was left, and a person has to look at it.
+//! files is missing, nobody has been there since Git found it clean, or since it was kept, and the
+//! removal is finished. Where nothing is missing it never began. Where there is something else as
+//! well, somebody has gone on in what was left, and a person has to look at it.
 
 use std::fs::{self, File};
 use std::io::Write as _;

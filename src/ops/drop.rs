@@ -7,9 +7,9 @@
 //!
 //! # If the process dies here
 //! The ways back are made first, and are synced; then the thread's refs go in one transaction of
-//! Git's, which holds its locks since before (`git::exchange`); then the worktree. Wherever it stops, the thread is there or its way back is; a worktree that
-//! is left over is removed by the same command, and where nothing in it can be lost by `gc` or
-//! by the thread's next owner.
+//! Git's, which holds its locks since before (`git::exchange`); then the worktree. Wherever it
+//! stops, the thread is there or its way back is; a worktree that is left over is removed by the
+//! same command, and where nothing in it can be lost by `gc` or by the thread's next owner.
 //!
 //! # If another does the same now
 //! From before the refs go until the worktree has gone, `%worktrees.lock` is held: whoever makes

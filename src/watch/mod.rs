@@ -13,8 +13,8 @@
 //!
 //! # If the process dies here
 //! The socket stays, and refuses: a capture looks at everything, and the next watcher of the
-//! worktree, `gc` or `doctor --fix` removes it, since the lock on the file beside it is free. A watcher that is stopped does not answer, which is
-//! waited for a moment only.
+//! worktree, `gc` or `doctor --fix` removes it, since the lock on the file beside it is free. A
+//! watcher that is stopped does not answer, which is waited for a moment only.
 
 mod client;
 mod server;
