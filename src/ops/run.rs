@@ -35,6 +35,9 @@ use crate::watch::Watcher;
 
 /// The longest time between two looks, and between two heartbeats of a long lease.
 const LOOK: Duration = Duration::from_secs(60);
+/// How long a command runs before its session is watched: to end a watch may take the system 20 ms,
+/// which is longer than many commands take.
+const SETTLING: Duration = Duration::from_millis(100);
 
 /// What to run, and how.
 #[derive(Debug)]
@@ -170,7 +173,7 @@ enum Attended {
 
 /// Stays with the command until it ends, and keeps its session alive.
 fn attend(context: &Context<'_>, session: &Session, mut job: Job) -> Attended {
-    let watch = Watch::new(&context.layout.threads()).ok();
+    let mut watch = None;
     // Nobody passes signals on while we wait for a lock.
     let settings = Settings { lock_timeout: Duration::ZERO, ..context.settings.clone() };
     let (layout, registry) = (context.layout.clone(), context.registry.clone());
@@ -178,14 +181,19 @@ fn attend(context: &Context<'_>, session: &Session, mut job: Job) -> Attended {
     let pause = (Duration::from_secs(session.ttl_seconds.get()) / 3).min(LOOK);
     let mut renewed = Instant::now();
     let mut lost = None;
+    let mut first = true;
     loop {
-        let left = pause.saturating_sub(renewed.elapsed()).max(Duration::from_millis(100));
-        match job.wait(watch.as_ref(), left) {
+        let left = pause.saturating_sub(renewed.elapsed()).max(SETTLING);
+        match job.wait(watch.as_ref(), if first { SETTLING } else { left }) {
             Happening::Ended(how) => {
                 return lost.map_or(Attended::Ended(how), Attended::Lost);
             }
             Happening::Look if lost.is_some() => {}
             Happening::Look => {
+                // Watched before it is looked at, so that nothing is missed in between.
+                if std::mem::take(&mut first) {
+                    watch = Watch::new(&context.layout.threads()).ok();
+                }
                 lost = lost_to(context, session);
                 if lost.is_some() {
                     job.terminate();
