@@ -51,11 +51,10 @@ impl Config {
         program: Program,
         environment: impl Fn(&str) -> Option<OsString>,
     ) -> Result<Self, GitError> {
-        let variable = |name: &str| environment(name)?.into_string().ok();
+        // What is no text is not passed over: Git reads it too, or refuses it.
+        let variable = |name: &str| environment(name).map(|value| value.to_string_lossy().into_owned());
         let mut entries = Vec::new();
-        // A file may have any name.
-        let file = |name: &str| environment(name).map(|name| name.to_string_lossy().into_owned());
-        let (system, global) = (Place::of_system(file), Place::of_global(file));
+        let (system, global) = (Place::of_system(variable), Place::of_global(variable));
         let left_out = |level| match level {
             git2::ConfigLevel::System | git2::ConfigLevel::ProgramData => system != Place::Usual,
             git2::ConfigLevel::XDG | git2::ConfigLevel::Global => global != Place::Usual,
@@ -336,7 +335,8 @@ fn overlay(variable: impl Fn(&str) -> Option<String>) -> Result<Vec<(String, Val
 /// Reads `'key'='value'` (today's form) and `'key=value'` (Git before 2.31), in the
 /// quoting of a shell: only `'\''` and `'\!'` occur inside.
 fn unquote(text: &str) -> Option<Vec<(String, String)>> {
-    let mut rest = text.trim_start();
+    // Git refuses what begins with a space.
+    let mut rest = text;
     let mut entries = Vec::new();
     while !rest.is_empty() {
         let (key, after) = quoted(rest)?;
@@ -388,7 +388,10 @@ mod tests {
         let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
         assert_eq!(unquote("'a.b'='c d' 'e.f'="), Some(vec![pair("a.b", "c d"), pair("e.f", "true")]));
         assert_eq!(unquote("'a.b=it'\\''s' 'c.d'"), Some(vec![pair("a.b", "it's"), pair("c.d", "true")]));
-        assert_eq!(unquote("a.b=c"), None);
+        assert_eq!(unquote(""), Some(Vec::new()));
+        for bogus in ["a.b=c", " ", " 'a.b'='c'", "\u{fffd}"] {
+            assert_eq!(unquote(bogus), None, "{bogus:?}");
+        }
     }
 
     #[test]
