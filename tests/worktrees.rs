@@ -9,9 +9,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
-use support::{Answer, Sandbox, assert_same, snapshot_of, text};
+use support::{Answer, Sandbox, assert_same, put, snapshot_of, text};
 use support_program::write_program;
 
 /// A session with a worktree of its own.
@@ -653,4 +654,46 @@ fn many_at_once_each_get_a_worktree() {
     assert!(answers.iter().all(|answer| matches!(answer.code, 0 | 3)), "{answers:?}");
     assert_eq!(worktrees(&sandbox).len(), 7);
     sandbox.git(&["fsck", "--strict"]);
+}
+
+#[test]
+fn a_git_that_outlives_the_one_that_makes_a_worktree_is_waited_for() {
+    let mut sandbox = Sandbox::new();
+    for number in 0..50 {
+        put(&sandbox.root(), &format!("file-{number}"), "one\n");
+    }
+    sandbox.git(&["add", "-A"]);
+    sandbox.git(&["commit", "-q", "-m", "Files"]);
+    // Each step of making one goes on for a while after whoever asked for it has died.
+    for step in ["worktree add", "reset --hard"] {
+        let programs = sandbox.home().join("programs");
+        fs::create_dir_all(&programs).expect("folder");
+        let begun = sandbox.home().join("begun");
+        let _ = fs::remove_file(&begun);
+        // As one that fills a large worktree, and is not done yet.
+        let goes_on = "for i in $(seq 100); do mkdir -p \"$GIT_WORK_TREE/x/$i\"; sleep 0.003; done";
+        let goes_on = if step == "reset --hard" { goes_on } else { "sleep 0.3" };
+        let git = format!(
+            "#!/bin/sh\nPATH=${{PATH#*:}}\ncase \"$*\" in *'{step}'*) : >'{}'; {goes_on};; esac\nexec git \"$@\"\n",
+            begun.display()
+        );
+        write_program(programs.join("git"), git);
+        sandbox.first_on_path = Some(programs);
+        let thread = step.replace(' ', "");
+        let mut command = sandbox.command(&["agent", "reserve", "--thread", &thread, "--worktree"]);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("reserve");
+        while !begun.exists() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        child.kill().expect("killed");
+        child.wait().expect("ended");
+        sandbox.first_on_path = None;
+        let next = sandbox.reserve(&thread, &["--worktree", "--resume"]);
+        let path = PathBuf::from(text(&next, "path"));
+        assert_eq!(sandbox.git_in(&path, &["status", "--porcelain"]), "", "{step}");
+        assert!(path.join("file-49").exists(), "{step}");
+        sandbox.heddle(&["agent", "release", "--session", &text(&next, "session_id")]).exits(0);
+        assert!(!path.exists(), "{step}");
+        assert_eq!(sandbox.heddle(&["doctor", "--json"]).exits(0).json()["findings"], serde_json::json!([]));
+    }
 }

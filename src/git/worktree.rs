@@ -16,6 +16,7 @@ use super::program::Program;
 use super::removal::Going;
 use super::{GitError, Repo};
 use crate::names::{CommitId, SessionId};
+use crate::store::lock::FileLock;
 
 /// What the lock of a worktree says while it is being made, before the session's id.
 const MAKING: &str = "git-heddle: being made for session ";
@@ -156,7 +157,7 @@ impl Repo {
     }
 
     /// Makes a linked worktree for `session` at `path`, HEAD detached at `commit`, without
-    /// files, and locked as being made.
+    /// files, and locked as being made; under `listing`, the lock on the list of worktrees.
     ///
     /// # Errors
     /// [`GitError::Program`] in Git's words, such as that the path exists; nothing is left.
@@ -165,10 +166,12 @@ impl Repo {
         path: &Path,
         commit: &CommitId,
         session: &SessionId,
+        listing: &FileLock,
     ) -> Result<Linked, GitError> {
         let reason = format!("{MAKING}{session}");
         let mut command = self.program().command(["worktree", "add", "--quiet", "--detach", "--no-checkout"]);
         command.args(["--lock", "--reason", &reason, "--"]).arg(path).arg(commit.as_str());
+        listing.lend_to(&mut command);
         Program::run_vouched(&mut command, None, self.common_dir())?;
         git_dir_of(path).and_then(|git_dir| Linked::read(&git_dir)).ok_or_else(|| GitError::Unusable {
             path: path.to_owned(),
@@ -177,17 +180,25 @@ impl Repo {
     }
 
     /// Fills a worktree that was made without files, and runs the `post-checkout` hook as
-    /// `git worktree add` would.
+    /// `git worktree add` would. The git that does it holds `captures`, the lock that captures in it
+    /// take: it may outlive us, and whoever removes what we left waits for it.
     ///
     /// # Errors
     /// [`GitError::Program`], also where that hook fails.
-    pub fn fill_worktree(&self, made: &Linked, commit: &CommitId) -> Result<(), GitError> {
+    pub fn fill_worktree(
+        &self,
+        made: &Linked,
+        commit: &CommitId,
+        captures: &FileLock,
+    ) -> Result<(), GitError> {
         let git = made.program(self.is_durable());
         let mut reset = git.command(["reset", "--hard", "--quiet"]);
+        captures.lend_to(&mut reset);
         Program::run_vouched(&mut reset, None, self.common_dir())?;
         let none = "0".repeat(commit.as_str().len());
         let mut hook = git.command(["hook", "run", "--ignore-missing", "post-checkout", "--"]);
         hook.args([&none, commit.as_str(), "1"]);
+        captures.lend_to(&mut hook);
         Program::run(&mut hook, None).map(drop)
     }
 

@@ -12,6 +12,7 @@ use std::fs::{File, TryLockError};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -51,7 +52,7 @@ impl fmt::Display for Holder {
 #[must_use = "the lock is released when this value is dropped"]
 #[derive(Debug)]
 pub struct FileLock {
-    _file: File,
+    file: File,
     _no_stop: Option<NoTerminalStop>,
 }
 
@@ -70,6 +71,14 @@ pub struct Terms<'a> {
 }
 
 impl FileLock {
+    /// Has `command` hold the lock too, for as long as it lives: should we die, nobody gets in its
+    /// way. It reads nothing.
+    pub fn lend_to(&self, command: &mut Command) {
+        if let Ok(file) = self.file.try_clone() {
+            command.stdin(Stdio::from(file));
+        }
+    }
+
     /// Takes the lock at `path`, waiting as `terms` say.
     ///
     /// # Errors
@@ -116,7 +125,7 @@ impl FileLock {
             let line = format!("{line}\n");
             let _ = file.write_all_at(line.as_bytes(), 0).and_then(|()| file.set_len(line.len() as u64));
         }
-        Ok(Self { _file: file, _no_stop: no_stop })
+        Ok(Self { file, _no_stop: no_stop })
     }
 }
 
@@ -148,7 +157,7 @@ impl Turn {
             None => receiver.recv().ok(),
         };
         match taken {
-            Some(Ok(file)) => Ok(Some(Self { _file: file })),
+            Some(Ok(_file)) => Ok(Some(Self { _file })),
             Some(Err(error)) => Err(StoreError::io("lock", path)(error)),
             None => Ok(None),
         }

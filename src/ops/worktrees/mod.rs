@@ -288,10 +288,10 @@ pub fn provide(
         }
     }
     check_free(context, &path)?;
-    let made = context.repo.add_worktree(&path, &session.anchor_state, &session.session_id)?;
+    let made = context.repo.add_worktree(&path, &session.anchor_state, &session.session_id, &serial)?;
     let made_whole = lock_captures(context, &made.git_dir, &made.path).and_then(|lock| {
         drop(serial);
-        let warnings = fill(context, session, &made)?;
+        let warnings = fill(context, session, &made, &lock)?;
         let session = bind(context, session, holder, &made, &session.anchor_state)?;
         context.repo.finish_worktree(&made)?;
         drop(lock);
@@ -315,8 +315,13 @@ pub fn take_back(context: &Context<'_>, session: &Session) {
 }
 
 /// Files, hooks, what is to be brought along, and the setup commands.
-fn fill(context: &Context<'_>, session: &Session, made: &Linked) -> Result<Vec<String>, Error> {
-    context.repo.fill_worktree(made, &session.anchor_state)?;
+fn fill(
+    context: &Context<'_>,
+    session: &Session,
+    made: &Linked,
+    captures: &FileLock,
+) -> Result<Vec<String>, Error> {
+    context.repo.fill_worktree(made, &session.anchor_state, captures)?;
     let main = context.repo.common_dir().parent();
     let source = context.repo.worktree().or_else(|| main.filter(|folder| folder.join(".git").is_dir()));
     let mut warnings = match source {
