@@ -31,6 +31,8 @@ curves:
 # The gate of the curves can fail: each control must turn it red
 curves-controls:
     ! HEDDLE_CURVES_CONTROL=sleep HEDDLE_CURVES_MOST=10000 HEDDLE_BENCH_PAIRS=5 cargo bench --locked --bench curves -- packed
+    ! HEDDLE_CURVES_CONTROL=unwatched HEDDLE_BENCH_PAIRS=3 cargo bench --locked --bench curves -- watched
+    ! HEDDLE_CURVES_CONTROL=index HEDDLE_BENCH_PAIRS=3 cargo bench --locked --bench curves -- paths
 
 # Rewrite what is generated and checked in: schemas and man pages
 regen:

@@ -18,7 +18,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{HEDDLE, command, fill, git, repository, reserve, rounds, threads, timed};
+use common::{
+    HEDDLE, Watching, change, command, fill, git, repository, reserve, rounds, stage_and_commit, threads,
+    timed,
+};
 
 /// One row: what is measured, against what, and what was promised.
 struct Row<'a> {
@@ -379,8 +382,7 @@ fn main() {
                 },
                 |round| {
                     fs::write(theirs.path().join("d000/f0"), format!("change {round}\n")).expect("write");
-                    let staged = timed(theirs.path(), "git", &["add", "-A"]);
-                    staged + timed(theirs.path(), "git", &["commit", "-q", "-m", "x"])
+                    stage_and_commit(theirs.path())
                 },
                 count,
             ),
@@ -422,8 +424,7 @@ fn paths(bound: bool) {
             },
             |round| {
                 fs::write(theirs.path().join("d500/f50000"), format!("change {round}\n")).expect("write");
-                let staged = timed(theirs.path(), "git", &["add", "-A"]);
-                staged + timed(theirs.path(), "git", &["commit", "-q", "-m", "x"])
+                stage_and_commit(theirs.path())
             },
             pairs().min(15),
         ),
@@ -439,21 +440,9 @@ fn watched() {
     let theirs = repository(100_000);
     for bound in [false, true] {
         let ours = repository(100_000);
-        let place = ours.path().with_extension("worktree");
-        let worktree = format!("--worktree={}", place.display());
-        let folder = if bound { place.clone() } else { ours.path().to_owned() };
-        let mut args = vec!["agent", "run", "--thread", "work", "--no-capture"];
-        args.extend(bound.then_some(worktree.as_str()));
-        args.extend(["--", "sleep", "100000"]);
-        let mut runner = command(ours.path(), HEDDLE, &args).spawn().expect("run");
-        let id = settled(ours.path(), &folder);
-        let write = |folder: &Path, round: usize, files: usize, step: usize| {
-            for number in 0..files {
-                let number = (50_000 + number * step) % 100_000;
-                let path = format!("d{:03}/f{number}", number / 100);
-                fs::write(folder.join(path), format!("change {round} {number}\n")).expect("write");
-            }
-        };
+        let place = bound.then(|| ours.path().with_extension("worktree"));
+        let folder = place.clone().unwrap_or_else(|| ours.path().to_owned());
+        let watching = Watching::begin(ours.path(), place, true);
         let works = [
             (
                 "one change in a watched worktree, 100,000 files",
@@ -468,13 +457,12 @@ fn watched() {
         for (work, following, promised, files, step) in works {
             let pairs = measure(
                 |round| {
-                    write(&folder, round, files, step);
-                    timed(&folder, HEDDLE, &["agent", "capture", "--session", &id, "-m", "x"])
+                    change(&folder, round, files, 100_000, step);
+                    timed(&folder, HEDDLE, &["agent", "capture", "--session", &watching.session, "-m", "x"])
                 },
                 |round| {
-                    write(theirs.path(), round, files, step);
-                    let staged = timed(theirs.path(), "git", &["add", "-A"]);
-                    staged + timed(theirs.path(), "git", &["commit", "-q", "-m", "x"])
+                    change(theirs.path(), round, files, 100_000, step);
+                    stage_and_commit(theirs.path())
                 },
                 pairs().min(15),
             );
@@ -482,34 +470,7 @@ fn watched() {
                 if bound { format!("`capture`, {work}; {following}") } else { format!("`capture`, {work}") };
             Row { work: &work, against: "`git add -A && git commit -q`", promised, pairs }.print();
         }
-        let pid = nix::unistd::Pid::from_raw(runner.id().cast_signed());
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("runner");
-        let _ = runner.wait();
-        if bound {
-            let _ = fs::remove_dir_all(place);
-        }
     }
-}
-
-/// The session of the runner, once a capture has looked at nothing but what changed.
-fn settled(repository: &Path, folder: &Path) -> String {
-    let said = |folder: &Path, args: &[&str]| {
-        let mut command = command(folder, HEDDLE, args);
-        command.stdout(Stdio::piped()).stderr(Stdio::piped()).output().expect("heddle")
-    };
-    for _ in 0..1000 {
-        std::thread::sleep(Duration::from_millis(100));
-        let list = said(repository, &["agent", "list", "--alive-only", "--json"]).stdout;
-        let list: serde_json::Value = serde_json::from_slice(&list).unwrap_or_default();
-        let Some(id) = list[0]["session_id"].as_str().filter(|_| list[0]["holder"]["pid"].is_number()) else {
-            continue;
-        };
-        let output = said(folder, &["agent", "capture", "-v", "--session", id, "-m", "x"]);
-        if String::from_utf8_lossy(&output.stderr).contains("paths that changed") {
-            return id.to_owned();
-        }
-    }
-    panic!("nobody watches {folder:?}");
 }
 
 /// What CI does with a thousand threads of ten commits, all packed as a fetch leaves them.

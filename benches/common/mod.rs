@@ -1,8 +1,8 @@
 //! Repositories to measure in, and whole processes to measure.
 
 use std::fs;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// The program that is measured.
@@ -60,13 +60,90 @@ pub(crate) fn repository(files: usize) -> tempfile::TempDir {
     git(path, &["config", "user.email", "bench@example.com"]);
     git(path, &["config", "gc.auto", "0"]);
     for number in 0..files.max(1) {
-        let below = path.join(format!("d{:03}", number / 100));
-        fs::create_dir_all(&below).expect("folder");
-        fs::write(below.join(format!("f{number}")), format!("{number}\n")).expect("file");
+        let place = path.join(file(number));
+        if number % 100 == 0 {
+            fs::create_dir_all(place.parent().expect("a folder")).expect("folder");
+        }
+        fs::write(place, format!("{number}\n")).expect("file");
     }
     git(path, &["add", "-A"]);
     git(path, &["commit", "-q", "-m", "Start"]);
     folder
+}
+
+/// Where one of the files lies that [`repository`] makes.
+pub(crate) fn file(number: usize) -> String {
+    format!("d{:03}/f{number}", number / 100)
+}
+
+/// Changes so many files of those that [`repository`] makes, each so many after the one before.
+pub(crate) fn change(folder: &Path, round: usize, files: usize, of: usize, step: usize) {
+    for number in (0..files).map(|number| (of / 2 + number * step) % of) {
+        fs::write(folder.join(file(number)), format!("change {round} {number}\n")).expect("write");
+    }
+}
+
+/// What a capture is compared with.
+pub(crate) fn stage_and_commit(folder: &Path) -> Duration {
+    timed(folder, "git", &["add", "-A"]) + timed(folder, "git", &["commit", "-q", "-m", "x"])
+}
+
+/// A runner that watches where it runs. It ends when dropped.
+pub(crate) struct Watching {
+    runner: Child,
+    /// Its session.
+    pub(crate) session: String,
+    /// The worktree that was made for it.
+    made: Option<PathBuf>,
+}
+
+impl Watching {
+    /// Starts one in a repository, or in a worktree of its own, and waits until a capture has looked
+    /// at nothing but what changed; with `watched` false nobody watches.
+    pub(crate) fn begin(repository: &Path, made: Option<PathBuf>, watched: bool) -> Self {
+        let worktree = made.as_ref().map(|place| format!("--worktree={}", place.display()));
+        let mut args = vec!["agent", "run", "--thread", "work", "--no-capture"];
+        args.extend(worktree.as_deref());
+        args.extend(["--", "sleep", "100000"]);
+        if !watched {
+            git(repository, &["config", "heddle.watch", "false"]);
+        }
+        let runner = command(repository, HEDDLE, &args).spawn().expect("run");
+        let mut watching = Self { runner, session: String::new(), made };
+        let folder = watching.made.clone().unwrap_or_else(|| repository.to_owned());
+        watching.session = settled(repository, &folder, watched);
+        watching
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        let pid = nix::unistd::Pid::from_raw(self.runner.id().cast_signed());
+        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
+        let _ = self.runner.wait();
+        self.made.iter().for_each(|place| drop(fs::remove_dir_all(place)));
+    }
+}
+
+/// The session of the runner, once a capture has looked at nothing but what changed, if `watched`.
+fn settled(repository: &Path, folder: &Path, watched: bool) -> String {
+    let said = |folder: &Path, args: &[&str]| {
+        let mut command = command(folder, HEDDLE, args);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).output().expect("heddle")
+    };
+    for _ in 0..1000 {
+        std::thread::sleep(Duration::from_millis(100));
+        let list = said(repository, &["agent", "list", "--alive-only", "--json"]).stdout;
+        let list: serde_json::Value = serde_json::from_slice(&list).unwrap_or_default();
+        let Some(id) = list[0]["session_id"].as_str().filter(|_| list[0]["holder"]["pid"].is_number()) else {
+            continue;
+        };
+        let output = said(folder, &["agent", "capture", "-v", "--session", id, "-m", "x"]);
+        if !watched || String::from_utf8_lossy(&output.stderr).contains("paths that changed") {
+            return id.to_owned();
+        }
+    }
+    panic!("nobody watches {folder:?}");
 }
 
 /// Reserves a thread; the session.
