@@ -49,6 +49,7 @@ pub mod target;
 pub mod trailers;
 mod trees;
 mod unstaged;
+pub mod upkeep;
 pub(crate) mod workers;
 pub mod worktree;
 mod write_tree;

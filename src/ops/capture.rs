@@ -21,7 +21,7 @@ use crate::git::moving::Checkout;
 use crate::git::only::Paths;
 use crate::git::repo::{Head, Resolved};
 use crate::git::stage::{Limits, Staging, state_fault, unmerged_fault};
-use crate::git::{GitError, Repo};
+use crate::git::{GitError, Repo, upkeep};
 use crate::names::{CommitId, ThreadName, TreeId, shell_word};
 use crate::session::Session;
 use crate::session::binding::Binding;
@@ -80,6 +80,16 @@ pub struct Captured {
 /// [`crate::session::SessionError`] if the session is lost, before or after staging;
 /// [`Error::Drift`] if thread or worktree are elsewhere; [`GitError`] for what Git refuses.
 pub fn capture(context: &Context<'_>, claim: &Claim, request: &Request) -> Result<Captured, Error> {
+    let captured = capture_here(context, claim, request)?;
+    // Nothing is locked any more.
+    if captured.captured {
+        upkeep::tend(context.repo);
+    }
+    Ok(captured)
+}
+
+/// As [`capture`], without what Git does after a commit.
+fn capture_here(context: &Context<'_>, claim: &Claim, request: &Request) -> Result<Captured, Error> {
     let repo = context.repo;
     let Some(worktree) = repo.worktree() else {
         return Err(GitError::Bare { path: repo.git_dir().to_owned() }.into());
