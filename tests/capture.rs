@@ -523,6 +523,18 @@ fn ready_runs_the_configured_checks_and_blocks_on_a_failed_one() {
 }
 
 #[test]
+fn a_target_that_is_not_there_refuses_ready_before_anything_is_captured() {
+    let sandbox = Sandbox::new();
+    sandbox.write("a", "two\n");
+    sandbox.git(&["config", "heddle.target", "nowhere"]);
+    let before = sandbox.state();
+    let (code, _, said) = sandbox.heddle(&["agent", "ready", "--session", &sandbox.session]);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("target branch 'nowhere' not found"), "{said}");
+    assert_eq!(before, sandbox.state());
+}
+
+#[test]
 fn a_submodule_added_on_purpose_is_captured() {
     let sandbox = Sandbox::new();
     let other = sandbox.folder.path().join("other");

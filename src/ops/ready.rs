@@ -13,7 +13,7 @@ use super::readiness::{Findings, examine};
 use super::worktrees;
 use crate::context::Context;
 use crate::error::Error;
-use crate::git::target::default_target;
+use crate::git::target::{Target, default_target};
 use crate::git::{GitError, Repo};
 use crate::names::{CommitId, SessionId};
 use crate::session::Session;
@@ -55,6 +55,8 @@ pub struct Report {
 /// As for capture; a blocked thread is not an error.
 pub fn ready(context: &Context<'_>, claim: &Claim, request: &Request) -> Result<Report, Error> {
     let acting = begin(context, claim)?;
+    // A target that is not there refuses it all, before anything is captured.
+    target_of(context, &acting.session)?;
     let mut warnings = Vec::new();
     let captured = if request.no_capture {
         None
@@ -137,9 +139,7 @@ fn inspect(context: &Context<'_>, acting: &Acting, mut warnings: Vec<String>) ->
         message: format!("thread '{thread}' has no tip any more: its ref was deleted"),
         hint: None,
     })?;
-    let record = ThreadRecord::read(&context.layout, thread)?;
-    let configured = record.and_then(|record| record.target).or_else(|| context.settings.target.clone());
-    let target = default_target(context.repo, configured.as_deref(), session.head_branch.as_deref())?;
+    let target = target_of(context, session)?;
     let mut findings = examine(context, thread, &tip, target, Some(&session.anchor_state))?;
     warnings.append(&mut findings.warnings);
     findings.warnings = warnings;
@@ -157,6 +157,13 @@ fn inspect(context: &Context<'_>, acting: &Acting, mut warnings: Vec<String>) ->
         ));
     }
     Ok(Report { session: session.clone(), commit: tip, captured: None, findings, checks })
+}
+
+/// The branch that the session's thread is meant to land on, if there is one.
+fn target_of(context: &Context<'_>, session: &Session) -> Result<Option<Target>, Error> {
+    let record = ThreadRecord::read(&context.layout, &session.thread)?;
+    let configured = record.and_then(|record| record.target).or_else(|| context.settings.target.clone());
+    Ok(default_target(context.repo, configured.as_deref(), session.head_branch.as_deref())?)
 }
 
 /// Runs the repository's own checks in the session's worktree.
