@@ -669,13 +669,15 @@ fn a_git_that_outlives_the_one_that_makes_a_worktree_is_waited_for() {
         let programs = sandbox.home().join("programs");
         fs::create_dir_all(&programs).expect("folder");
         let begun = sandbox.home().join("begun");
+        let go = sandbox.home().join(format!("{step}.go"));
         let _ = fs::remove_file(&begun);
         // As one that fills a large worktree, and is not done yet.
         let goes_on = "for i in $(seq 100); do mkdir -p \"$GIT_WORK_TREE/x/$i\"; sleep 0.003; done";
         let goes_on = if step == "reset --hard" { goes_on } else { "sleep 0.3" };
         let git = format!(
-            "#!/bin/sh\nPATH=${{PATH#*:}}\ncase \"$*\" in *'{step}'*) : >'{}'; {goes_on};; esac\nexec git \"$@\"\n",
-            begun.display()
+            "#!/bin/sh\nPATH=${{PATH#*:}}\ncase \"$*\" in *'{step}'*) : >'{}'; while ! [ -e '{}' ]; do sleep 0.01; done; {goes_on};; esac\nexec git \"$@\"\n",
+            begun.display(),
+            go.display()
         );
         write_program(programs.join("git"), git);
         sandbox.first_on_path = Some(programs);
@@ -688,6 +690,12 @@ fn a_git_that_outlives_the_one_that_makes_a_worktree_is_waited_for() {
         child.kill().expect("killed");
         child.wait().expect("ended");
         sandbox.first_on_path = None;
+        sandbox.git(&["config", "heddle.lockTimeout", "50ms"]);
+        let refused = sandbox.heddle(&["agent", "reserve", "--thread", &thread, "--worktree", "--resume"]);
+        let refused = refused.exits(75);
+        assert!(refused.stderr.contains("a git that it started may go on"), "{refused:?}");
+        sandbox.git(&["config", "--unset", "heddle.lockTimeout"]);
+        put(sandbox.home(), &format!("{step}.go"), "");
         let next = sandbox.reserve(&thread, &["--worktree", "--resume"]);
         let path = PathBuf::from(text(&next, "path"));
         assert_eq!(sandbox.git_in(&path, &["status", "--porcelain"]), "", "{step}");

@@ -181,7 +181,9 @@ fn read_holder(mut file: &File, platform: &dyn Platform) -> Option<Holder> {
         holder.condition = match platform.process(holder.pid) {
             ProcessState::Running { stopped: true, .. } => Some("stopped"),
             ProcessState::Running { stopped: false, .. } => Some("running"),
-            ProcessState::Gone | ProcessState::Unknown => None,
+            // It may have lent the lock to a child that goes on, or be in another pid namespace.
+            ProcessState::Gone => Some("ended or out of sight; a git that it started may go on"),
+            ProcessState::Unknown => None,
         };
     }
     Some(holder)
