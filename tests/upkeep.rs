@@ -1,8 +1,13 @@
 //! Where agents do nothing but capture, objects are put together as after `git commit`.
 
 mod support_processes;
+mod support_program;
 
-use support_processes::Sandbox;
+use std::path::Path;
+use std::time::Duration;
+
+use support_processes::{Sandbox, eventually};
+use support_program::write_program;
 
 /// How many objects Git would take for "a few": with `gc.auto=256`, two in each of 256 folders.
 const FILES: usize = 2_000;
@@ -78,4 +83,24 @@ fn many_packs_become_one_after_a_capture() {
     sandbox.git(&["config", "gc.autoPackLimit", "2"]);
     sandbox.write("f1", "work\n");
     assert!(packs_after_a_capture(&sandbox, &session, &[]) < 3);
+}
+
+#[test]
+fn a_worktree_is_not_in_use_because_git_tidies_up_in_the_background() {
+    let (sandbox, _) = repository(&[("gc.auto", "256")]);
+    // One that takes its time.
+    let begun = sandbox.path("begun");
+    let hook = sandbox.git_dir().join("hooks/pre-auto-gc");
+    std::fs::create_dir_all(hook.parent().expect("a folder")).expect("folder");
+    write_program(&hook, format!("#!/bin/sh\n: >'{}'\nsleep 3\n", begun.display()));
+    for (key, value) in [("gc.autoDetach", "true"), ("maintenance.autoDetach", "true")] {
+        sandbox.git(&["config", key, value]);
+    }
+    let reserved = sandbox.heddle(&["agent", "reserve", "--thread", "w", "--worktree"]).ok();
+    let (session, tree) = (reserved.text("session_id"), reserved.text("path"));
+    std::fs::write(format!("{tree}/f0"), "work\n").expect("write");
+    sandbox.heddle(&["-C", &tree, "agent", "capture", "--session", &session, "-m", "work"]).ok();
+    assert!(eventually(Duration::from_secs(60), || begun.exists()), "nothing was tidied up");
+    sandbox.heddle(&["agent", "release", "--session", &session]).ok();
+    assert!(!Path::new(&tree).exists());
 }

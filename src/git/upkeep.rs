@@ -5,13 +5,15 @@
 //! of a small capture, and nearly always it looks at two folders and ends: so these are looked at
 //! here, by Git's rules (`gc.auto`, `gc.autoPackLimit` in git-config(1)), and Git is started where
 //! it would find something to do. It goes on in the background then, unless it is configured
-//! otherwise.
+//! otherwise (`maintenance.autoDetach`, `gc.autoDetach`).
 
 use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Stdio;
 
+use super::program::Program;
 use super::{GitError, Repo};
 
 /// How many loose objects Git leaves alone unless told otherwise.
@@ -25,9 +27,24 @@ const PACKS: u64 = 50;
 pub fn tend(repo: &Repo) {
     // What is configured in a way that we cannot read, Git can, or says why not.
     if is_due(repo).unwrap_or(true) {
-        let mut command = repo.program().command(["maintenance", "run", "--auto", "--quiet"]);
-        let _ = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
+        // Not in the worktree, which would be taken for in use for as long as it goes on.
+        let git = Program::new(repo.common_dir(), None, repo.is_durable());
+        let mut command = git.command(["maintenance", "run", "--auto", "--quiet"]);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        // Git before 2.47 goes into the background by itself, after that only when it is told to in
+        // words that it did not know before. It does so here whatever its version.
+        match in_background(repo).unwrap_or(true) {
+            true => drop(command.process_group(0).spawn()),
+            false => drop(command.status()),
+        }
     }
+}
+
+/// Whether nobody is to wait for it.
+fn in_background(repo: &Repo) -> Result<bool, GitError> {
+    let config = repo.config()?;
+    let told = config.bool("maintenance.autodetach")?;
+    Ok(told.or(config.bool("gc.autodetach")?).unwrap_or(true))
 }
 
 fn is_due(repo: &Repo) -> Result<bool, GitError> {
