@@ -259,7 +259,11 @@ fn the_target_is_pushed_on_demand_and_a_failed_push_takes_nothing_back() {
     let remote = sandbox.home().join("remote.git");
     assert_eq!(sandbox.git_in(&remote, &["rev-parse", "main"]), tip(&sandbox, "a"));
     ready(&sandbox, "b", "more", "b\n");
-    let failed = sandbox.heddle(&["thread", "land", "b", "--push=nowhere"]).exits(1);
+    // Where Git knows of no such place it need not try.
+    let refused = sandbox.heddle(&["thread", "land", "b", "--push=nowhere"]).exits(1);
+    assert!(refused.stderr.contains("there is no remote 'nowhere' to push to"), "{refused:?}");
+    assert_eq!(state(&sandbox, "b"), "ready");
+    let failed = sandbox.heddle(&["thread", "land", "b", "--push=file:///nowhere"]).exits(1);
     assert!(failed.stderr.contains("the landing itself stands"), "{failed:?}");
     assert_eq!(state(&sandbox, "b"), "merged");
 }

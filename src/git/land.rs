@@ -292,6 +292,28 @@ impl Repo {
         Program::run(&mut command, None).map(drop)
     }
 
+    /// Whether Git could tell where `remote` is: it is configured, or it is an address. Whether
+    /// anything answers there only a push tells.
+    ///
+    /// # Errors
+    /// [`GitError::Library`].
+    pub fn knows_remote(&self, remote: &str) -> Result<bool, GitError> {
+        let config = self.config()?;
+        let is_address = remote.contains(':')
+            || self.worktree().unwrap_or(self.git_dir()).join(remote).exists()
+            || ["insteadof", "pushinsteadof"].iter().try_fold(false, |found, key| {
+                let prefixes = config.subsections("url", key)?;
+                Ok::<_, GitError>(
+                    found || prefixes.iter().any(|(_, prefix)| remote.starts_with(&*prefix.text)),
+                )
+            })?;
+        // Where Git kept remotes before it kept them in its configuration.
+        let in_a_file =
+            ["remotes", "branches"].iter().any(|old| self.common_dir().join(old).join(remote).is_file());
+        let configured = || Ok::<_, GitError>(self.remotes()?.iter().any(|name| name == remote));
+        Ok(!remote.is_empty() && (is_address || in_a_file || configured()?))
+    }
+
     /// The remote that the branch `target` is pushed to.
     ///
     /// # Errors

@@ -170,19 +170,30 @@ fn push(context: &Context<'_>, remote: Option<&str>, report: &mut Report, progre
     targets.sort();
     targets.dedup();
     for target in targets {
-        let to = match remote {
-            Some(remote) => Ok(remote.to_owned()),
-            None => context.repo.remote_of(&target),
-        };
-        let pushed = to.and_then(|remote| {
+        let pushed = destination(context, remote, &target).and_then(|remote| {
             progress(&format!("pushing to '{remote}'"));
-            context.repo.push(&remote, &target).map(|()| remote)
+            Ok(context.repo.push(&remote, &target).map(|()| remote)?)
         });
         match pushed {
             Ok(remote) => report.pushed.push((target, remote)),
             Err(error) => report.push_failure = Some(error.to_string()),
         }
     }
+}
+
+/// The remote that `target` is pushed to: the one that is named, or the branch's own.
+fn destination(context: &Context<'_>, named: Option<&str>, target: &str) -> Result<String, Error> {
+    let remote = match named {
+        Some(remote) => remote.to_owned(),
+        None => context.repo.remote_of(target)?,
+    };
+    if context.repo.knows_remote(&remote)? {
+        return Ok(remote);
+    }
+    Err(Error::Refused {
+        message: format!("there is no remote '{remote}' to push to"),
+        hint: Some("git remote -v shows those there are; --push=REMOTE names one".to_owned()),
+    })
 }
 
 /// The threads whose ready mark is at their tip, longest ready first.
@@ -291,6 +302,10 @@ fn land_one<'a>(
     let mut tries = 0;
     loop {
         let standing = stand(context, thread, request.into.as_deref())?;
+        // What cannot be pushed anywhere does not land first.
+        if let Some(named) = &request.push {
+            destination(context, named.as_deref(), &standing.target)?;
+        }
         let mark = context.repo.read_ref(&thread.ready_ref())?;
         if request.all_ready && unchanged(&standing) {
             return Ok(Outcome::Unchanged);
