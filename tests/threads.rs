@@ -339,3 +339,18 @@ fn old_events_go_in_two_steps_and_none_is_lost_on_the_way() {
     let events = sandbox.heddle(&["log", "--json"]).exits(0).json();
     assert_eq!(events.as_array().expect("array").len(), 1);
 }
+
+#[test]
+fn an_owner_is_not_ended_for_what_git_then_refuses() {
+    let sandbox = Sandbox::new();
+    captured(&sandbox, "t");
+    // Git ends every command with such a value.
+    let config = sandbox.root().join(".git/config");
+    let before = fs::read_to_string(&config).expect("configuration");
+    fs::write(&config, format!("{before}[core]\n\tabbrev = \" \"\n")).expect("configuration");
+    let refused = sandbox.refused(1, &["thread", "drop", "t", "--force"]);
+    assert!(refused.stderr.contains("core.abbrev"), "{refused:?}");
+    fs::write(&config, before).expect("configuration");
+    let list = sandbox.heddle(&["agent", "list", "--alive-only"]).exits(0).json();
+    assert_eq!(list[0]["thread"], "t");
+}

@@ -412,6 +412,16 @@ fn a_failure_leaves_no_worktree_no_session_and_no_ref() {
         assert_eq!(sandbox.heddle(&["doctor", "--json"]).exits(0).json()["findings"], serde_json::json!([]));
     };
 
+    // Git ends every command with such a value, also those that would take anything back.
+    let mut command = sandbox.command(&args);
+    command
+        .env("GIT_CONFIG_COUNT", "1")
+        .env("GIT_CONFIG_KEY_0", "core.abbrev")
+        .env("GIT_CONFIG_VALUE_0", " ");
+    let answer = Answer::of(&command.output().expect("reserve")).exits(1);
+    assert!(answer.stderr.contains("core.abbrev"), "{answer:?}");
+    gone(&sandbox, &answer);
+
     sandbox.git(&["config", "heddle.worktreeSetup", "echo out of luck; exit 3"]);
     let answer = sandbox.heddle(&args).exits(1);
     assert!(

@@ -116,6 +116,15 @@ impl Program {
         command
     }
 
+    /// Asks Git something that it always knows. It refuses even that, as every command, where its
+    /// configuration holds a value that it cannot read.
+    ///
+    /// # Errors
+    /// [`GitError::Program`] in Git's words.
+    pub fn try_out(&self) -> Result<(), GitError> {
+        Self::run(&mut self.command(["rev-parse", "--git-dir"]), None).map(drop)
+    }
+
     /// Runs `command` to its end, feeding it `input`, and returns what it printed.
     ///
     /// # Errors
