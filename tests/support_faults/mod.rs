@@ -42,6 +42,8 @@ pub(crate) fn state(files: &Files) -> Files {
             || path.starts_with(".git/reftable")
             || path.starts_with(".git/heddle/locks") && (name.ends_with(".lock") || name.ends_with(".queue"))
             || path.starts_with(".git/heddle/logs")
+            // Which thread was the last that somebody set out to land.
+            || path == Path::new(".git/heddle/landing")
             || name == "events.jsonl"
             || name == "heddle-worktree.lock"
             || name.starts_with("heddle-index-")
