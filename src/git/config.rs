@@ -5,8 +5,8 @@
 //! and files that the environment takes out (`GIT_CONFIG_NOSYSTEM`, or `GIT_CONFIG_SYSTEM` and
 //! `GIT_CONFIG_GLOBAL` set to nothing) are left out. Where those two name files, the environment
 //! includes files, the file of the whole system may be another than the one that libgit2 knows,
-//! or a file says `includeIf.hasconfig`, which libgit2 does not know, one `git config --list`
-//! decides for everything.
+//! or a file says `includeIf.hasconfig`, which libgit2 does not know, or `includeIf.onbranch`, which it
+//! gets wrong in linked worktrees, one `git config --list` decides for everything.
 
 use std::cell::OnceCell;
 use std::ffi::OsString;
@@ -167,7 +167,9 @@ impl Config {
 
     fn listed(&self) -> Result<Option<Vec<(String, Value)>>, GitError> {
         let conditional = |(key, value): &(String, Value)| {
+            // libgit2 knows no more of the branch than that of the main worktree.
             key.starts_with("includeif.hasconfig:")
+                || key.starts_with("includeif.onbranch:")
                 || (value.origin == ENVIRONMENT && (key == "include.path" || key.starts_with("includeif.")))
         };
         if !self.elsewhere && !self.entries.iter().any(conditional) {

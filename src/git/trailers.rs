@@ -41,6 +41,30 @@ pub fn trailers(message: &str) -> Vec<(&str, String)> {
     found
 }
 
+/// The message without what its trailers claim.
+#[must_use]
+pub fn without_claims(message: &str) -> String {
+    let message = message.trim_end();
+    let Some(at) = message.rfind("\n\n").filter(|_| may_claim(message)) else { return message.to_owned() };
+    let (above, block) = message.split_at(at + 2);
+    let claims = |line: &str| {
+        let token = line.split_once(':').map_or("", |(token, _)| token.trim_end());
+        OURS.iter().any(|ours| ours.eq_ignore_ascii_case(token))
+    };
+    let (mut kept, mut dropping) = (Vec::new(), false);
+    for line in block.lines() {
+        dropping = if line.starts_with([' ', '\t']) { dropping } else { claims(line) };
+        if !dropping {
+            kept.push(line);
+        }
+    }
+    format!("{above}{}", kept.join("\n")).trim_end().to_owned()
+}
+
+/// The trailers that are heddle's.
+const OURS: [&str; 5] =
+    ["Heddle-Thread", "Heddle-Session", "Heddle-Generation", "Heddle-Agent", "Heddle-Confidence"];
+
 /// Whether a message could claim anything. Most of the commits in the world claim nothing, and
 /// are not worth a look at each line.
 #[must_use]
@@ -175,6 +199,14 @@ mod tests {
         let stamp = stamp(&format!("Subject\n\nBody: x\n\n{GOOD}")).expect("good").expect("a claim");
         assert_eq!((stamp.thread.as_str(), stamp.sessions[0].as_str()), ("a/b", "agent-1"));
         assert_eq!(stamp.generation.map(Generation::get), Some(2));
+    }
+
+    #[test]
+    fn a_message_without_its_claims_keeps_the_rest() {
+        assert_eq!(without_claims(&format!("Subject\n\nBody: x\n\n{GOOD}")), "Subject\n\nBody: x");
+        let mixed = "S\n\nSigned-off-by: A <a@b>\nheddle-thread: a\n b\nFixes: 1\n";
+        assert_eq!(without_claims(mixed), "S\n\nSigned-off-by: A <a@b>\nFixes: 1");
+        assert_eq!(without_claims("Heddle-Thread: a"), "Heddle-Thread: a");
     }
 
     #[test]
