@@ -15,7 +15,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::git::target::{Target, default_target};
 use crate::git::{GitError, Repo};
-use crate::names::{CommitId, SessionId};
+use crate::names::{CommitId, SessionId, TreeId};
 use crate::session::Session;
 use crate::store::events::{self, Event};
 use crate::thread::ThreadRecord;
@@ -61,12 +61,17 @@ pub fn ready(context: &Context<'_>, claim: &Claim, request: &Request) -> Result<
     let captured = if request.no_capture {
         None
     } else {
-        capture_dirty(context, claim, &acting, request, &mut warnings)?
+        capture_dirty(context, claim, &acting, request, false, &mut warnings)?
     };
     if let Some(captured) = &captured {
         warnings.extend(captured.warnings.iter().cloned());
     }
-    let mut report = inspect(context, &acting, warnings)?;
+    let seen = match (&captured, context.settings.ready_commands.is_empty()) {
+        (_, true) => None,
+        (Some(captured), _) => Some(Ok(captured.tree.clone())),
+        (None, _) => Some(content(context, claim, &acting, request)),
+    };
+    let mut report = inspect(context, &acting, seen, warnings)?;
     report.captured = captured;
     if report.findings.blockers.is_empty() {
         let message = format!("heddle: ready by {}", acting.session.session_id);
@@ -88,12 +93,14 @@ pub fn ready(context: &Context<'_>, claim: &Claim, request: &Request) -> Result<
     Ok(report)
 }
 
-/// Captures what is dirty in the session's own worktree, wherever the command runs.
+/// Captures what is dirty in the session's own worktree, wherever the command runs; or, with
+/// `dry_run`, looks at what would be captured.
 fn capture_dirty(
     context: &Context<'_>,
     claim: &Claim,
     acting: &Acting,
     request: &Request,
+    dry_run: bool,
     warnings: &mut Vec<String>,
 ) -> Result<Option<Captured>, Error> {
     let wanted = capture::Request {
@@ -101,6 +108,7 @@ fn capture_dirty(
         no_verify: request.no_verify,
         cwd: request.cwd.clone(),
         everything: true,
+        dry_run,
         ..capture::Request::default()
     };
     let place = worktrees::path_of(context, &acting.session);
@@ -131,8 +139,29 @@ fn capture_dirty(
     }
 }
 
-/// Looks at the tip from all sides. Writes nothing but the logs of checks.
-fn inspect(context: &Context<'_>, acting: &Acting, mut warnings: Vec<String>) -> Result<Report, Error> {
+/// What lies in the session's worktree, where the checks are to run; or why nobody can tell.
+fn content(
+    context: &Context<'_>,
+    claim: &Claim,
+    acting: &Acting,
+    request: &Request,
+) -> Result<TreeId, String> {
+    let looked = capture_dirty(context, claim, acting, request, true, &mut Vec::new());
+    match looked {
+        Ok(Some(looked)) => Ok(looked.tree),
+        Ok(None) => Err("there is no worktree of the session's".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Looks at the tip from all sides. Writes nothing but the logs of checks, which run only where
+/// the tip is what lies in the worktree: what was `seen` there.
+fn inspect(
+    context: &Context<'_>,
+    acting: &Acting,
+    seen: Option<Result<TreeId, String>>,
+    mut warnings: Vec<String>,
+) -> Result<Report, Error> {
     let session = &acting.session;
     let thread = &session.thread;
     let tip = context.repo.read_ref(&thread.tip_ref())?.ok_or_else(|| Error::Drift {
@@ -143,7 +172,15 @@ fn inspect(context: &Context<'_>, acting: &Acting, mut warnings: Vec<String>) ->
     let mut findings = examine(context, thread, &tip, target, Some(&session.anchor_state))?;
     warnings.append(&mut findings.warnings);
     findings.warnings = warnings;
-    let checks = run_checks(context, session)?;
+    let fault = match seen {
+        None => None,
+        Some(Err(why)) => Some(why),
+        Some(Ok(tree)) if tree == context.repo.resolve(tip.as_str())?.tree => None,
+        Some(Ok(_)) => Some("the worktree is not what the thread's tip is".to_owned()),
+    };
+    let checks = if fault.is_none() { run_checks(context, session)? } else { Vec::new() };
+    // What was not checked is not marked.
+    findings.blockers.extend(fault.map(|why| format!("heddle.readyCommand could not run: {why}")));
     for check in checks.iter().filter(|check| !check.ok()) {
         let how = match check.status {
             CheckStatus::Exited(code) => format!("exit code {code}"),
