@@ -26,6 +26,7 @@ use super::only::{MOST, Only, RULES};
 use super::program::Program;
 use super::rules::may_have_attributes;
 use super::stage::{FEW_PATHS, Limits, Staging, Stamp, io_error, warnings_in};
+use super::staged::against_head;
 use super::trees::{SUBMODULE, differences, mode_of};
 use super::write_tree::may_write;
 use super::{GitError, Repo};
@@ -56,6 +57,8 @@ pub struct How<'a> {
     pub limits: Limits,
     /// An index that overlooks no file, as [`Staging::plain_index`] said.
     pub plain: Option<Stamp>,
+    /// The worktree's own index when all of it had been captured.
+    pub index: Option<Stamp>,
 }
 
 impl<'a> Staging<'a> {
@@ -72,6 +75,14 @@ impl<'a> Staging<'a> {
         }
         if !config.bool("core.symlinks")?.unwrap_or(true) || !may_write(repo)? {
             return Ok(Err("only Git writes objects as it is configured here".to_owned()));
+        }
+        // What is staged there and in no file is seen by a look at everything.
+        let own = repo.git_dir().join("index");
+        if (how.index.is_none() || how.index != Stamp::of(&own))
+            && own.exists()
+            && !against_head(repo, &own, &[], repo.git_dir())?.is_empty()
+        {
+            return Ok(Err("something is added to the index, or taken out of it".to_owned()));
         }
         let mut staging = Self::make(repo, tip)?;
         staging.limits = how.limits;

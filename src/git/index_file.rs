@@ -297,6 +297,21 @@ pub(super) fn is_understood(path: &Path, id_size: usize) -> bool {
     look().unwrap_or(false)
 }
 
+/// Whether every entry of the index at `path`, whose ids have `id_size` bytes, is one that Git looks
+/// at.
+pub(super) fn overlooks_nothing(path: &Path, id_size: usize) -> bool {
+    let look = || -> io::Result<bool> {
+        let Some(mut entries) = Entries::new(File::open(path)?, id_size)? else { return Ok(false) };
+        while let Some(entry) = entries.step()? {
+            if entry.is_overlooked() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    };
+    look().unwrap_or(false)
+}
+
 /// Whether what is staged on the index at `path`, whose ids have `id_size` bytes, hangs on nothing
 /// but the files: no entry is to be overlooked, none is a repository of its own, whose commits are
 /// not in the worktree.

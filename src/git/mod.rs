@@ -44,6 +44,7 @@ pub mod repo;
 pub mod rules;
 pub mod scratch;
 pub mod stage;
+mod staged;
 mod still;
 pub mod target;
 pub mod trailers;

@@ -28,7 +28,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use super::index_file::is_understood;
 use super::index_splice::Whole;
@@ -36,7 +36,9 @@ use super::only::Only;
 use super::program::Program;
 use super::repo::tree_id;
 use super::scratch::remove_abandoned;
+use super::staged::against_head;
 use super::trees::differences;
+use super::unstaged::Left;
 use super::write_tree::write_tree;
 use super::{GitError, Repo};
 use crate::names::{CommitId, TreeId};
@@ -77,6 +79,10 @@ pub struct Staging<'a> {
     pub(super) whole: RefCell<Option<Whole>>,
     /// Whether the worktree's own index is one that was put together here.
     pub(super) spliced: Cell<bool>,
+    /// Whether the private index was made from one that a capture kept.
+    cached: bool,
+    /// Whether a hook staged something after the tree was written.
+    strayed: Cell<bool>,
     /// The index that was to be asked about files, if it overlooks none.
     pub(super) plain: Option<Stamp>,
 }
@@ -97,6 +103,17 @@ impl Stamp {
         let file = FileIdentity { dev: meta.dev(), ino: meta.ino(), born: None, helper: None };
         Some(Self { file, size: meta.size(), modified: (meta.mtime(), meta.mtime_nsec()) })
     }
+}
+
+/// What is to be captured, and where the worktree stands.
+#[derive(Debug, Clone, Copy)]
+pub struct Scope<'a> {
+    /// What of the worktree; everything if it is empty.
+    pub pathspec: &'a [OsString],
+    /// The folder that `pathspec` is relative to.
+    pub cwd: &'a Path,
+    /// Where the worktree's HEAD is.
+    pub head: &'a CommitId,
 }
 
 /// What an operation in progress is called.
@@ -149,6 +166,12 @@ pub fn unmerged_fault(repo: &Repo) -> Result<Option<String>, GitError> {
     Ok((!paths.is_empty()).then(|| format!("the index has unmerged paths: {}", paths.join(", "))))
 }
 
+/// The worktree's own index as it is now.
+#[must_use]
+pub fn own_index(repo: &Repo) -> Option<Stamp> {
+    Stamp::of(&repo.git_dir().join("index"))
+}
+
 /// The files of `folder` whose names begin with `prefix`.
 pub(super) fn files_with(folder: &Path, prefix: &str) -> Vec<PathBuf> {
     let fits = |entry: &fs::DirEntry| entry.file_name().as_bytes().starts_with(prefix.as_bytes());
@@ -169,13 +192,44 @@ impl<'a> Staging<'a> {
     ///
     /// # Errors
     /// [`GitError::Bare`]; [`GitError::Io`]; [`GitError::Program`].
-    pub fn begin(repo: &'a Repo, tip: &CommitId, follows: bool) -> Result<Self, GitError> {
+    pub fn begin(repo: &'a Repo, tip: &CommitId, follows: bool, scope: &Scope<'_>) -> Result<Self, GitError> {
         let mut staging = Self::make(repo, tip)?;
-        let (source, at_tip) = staging.source(follows);
-        if !(staging.copy(&source)? && (at_tip || staging.move_to_tip()?)) {
+        let (mut source, mut at_tip) = staging.source(follows);
+        let own = repo.git_dir().join("index");
+        let kept = repo.git_dir().join(format!("{CACHE}{tip}"));
+        if !at_tip && !follows && is_filled(&kept) && own.exists() && staging.knows_all_of(&own, &kept)? {
+            (source, at_tip) = (kept, true);
+        }
+        if at_tip && staging.copy(&source)? {
+            staging.cached = !follows;
+            return Ok(staging);
+        }
+        staging.cached = source != own;
+        if !staging.begin_at(&source, scope)? {
             staging.rebuild()?;
         }
         Ok(staging)
+    }
+
+    /// Makes the private index from the one at `source`, with what was staged in there; false if
+    /// it cannot be used.
+    fn begin_at(&mut self, source: &Path, scope: &Scope<'_>) -> Result<bool, GitError> {
+        if !self.copy(source)? {
+            return Ok(false);
+        }
+        // As it is, it is what Git would begin with.
+        if scope.pathspec.is_empty() && !self.cached && *scope.head == self.tip {
+            return Ok(true);
+        }
+        let staged = match self.cached {
+            true => Vec::new(),
+            false => against_head(self.repo, &self.index(), scope.pathspec, scope.cwd)?,
+        };
+        if !self.move_to_tip()? {
+            return Ok(false);
+        }
+        self.restage(&staged)?;
+        Ok(true)
     }
 
     /// The index to make the private one from, and whether it stands at the tip.
@@ -189,7 +243,8 @@ impl<'a> Staging<'a> {
             // What followed the last capture is the cached index itself, under two names.
             return if self.copied == Stamp::of(&cached) { (cached, true) } else { (own, false) };
         }
-        if is_filled(&cached) {
+        // One that was written since knows of what was staged or flagged since.
+        if is_filled(&cached) && written(&own) < written(&cached) {
             return (cached, true);
         }
         let newer = written(&own) <= written(&behind) && is_filled(&behind);
@@ -233,6 +288,8 @@ impl<'a> Staging<'a> {
             only: None,
             whole: RefCell::default(),
             spliced: Cell::new(false),
+            strayed: Cell::new(false),
+            cached: false,
             plain: None,
         };
         staging.lay_out()?;
@@ -342,27 +399,13 @@ impl<'a> Staging<'a> {
     ///
     /// # Errors
     /// [`GitError::Program`] in Git's words, such as for a path that matches nothing.
-    pub fn stage(
-        &mut self,
-        pathspec: &[OsString],
-        cwd: &Path,
-        limits: &Limits,
-    ) -> Result<Vec<String>, GitError> {
+    pub fn stage(&mut self, scope: &Scope<'_>, limits: &Limits) -> Result<Vec<String>, GitError> {
+        let Scope { pathspec, cwd, .. } = *scope;
         let mut output = Program::output(&mut self.add(pathspec, cwd), None)?;
         let mut left = self.left(pathspec, cwd)?;
         let whole = pathspec.is_empty();
         if !(output.status.success() || whole && left.explains_failure()) {
-            // An index whose objects were collected is a cache that went stale.
-            self.only = None;
-            self.rebuild()?;
-            let mut again = self.add(pathspec, cwd);
-            let said_first = std::mem::take(&mut output.stderr);
-            output = Program::output(&mut again, None)?;
-            left = self.left(pathspec, cwd)?;
-            if !(output.status.success() || whole && left.explains_failure()) {
-                return Err(Program::failure(&again, &output));
-            }
-            output.stderr = said_first;
+            (output, left) = self.stage_again(scope, output)?;
         }
         self.limits = *limits;
         let mut warnings = warnings_in(&output.stderr);
@@ -372,6 +415,32 @@ impl<'a> Staging<'a> {
         }
         warnings.extend(self.dirty_submodules()?);
         Ok(warnings)
+    }
+
+    /// Stages once more what could not be staged: from the worktree's own index, as one that was
+    /// kept is stale if its objects were collected; and what is tracked, although it is ignored.
+    fn stage_again(&mut self, scope: &Scope<'_>, mut output: Output) -> Result<(Output, Left), GitError> {
+        let Scope { pathspec, cwd, .. } = *scope;
+        let mut command = self.add(pathspec, cwd);
+        if self.cached || self.only.is_some() {
+            self.only = None;
+            self.cached = false;
+            let own = self.repo.git_dir().join("index");
+            if !self.begin_at(&own, scope)? {
+                self.rebuild()?;
+            }
+            command = self.add(pathspec, cwd);
+            output = Output { stderr: output.stderr, ..Program::output(&mut command, None)? };
+        }
+        let left = self.left(pathspec, cwd)?;
+        if output.status.success() || pathspec.is_empty() && left.explains_failure() {
+            return Ok((output, left));
+        }
+        let mut tracked = limited(self.git_on_index(["add", "-u"]), pathspec, cwd);
+        if !pathspec.is_empty() && Program::output(&mut tracked, None)?.status.success() {
+            return Ok((output, left));
+        }
+        Err(Program::failure(&command, &output))
     }
 
     fn add(&self, pathspec: &[OsString], cwd: &Path) -> Command {
@@ -465,7 +534,10 @@ impl<'a> Staging<'a> {
     pub fn run_commit_msg(&self, message: &str) -> Result<String, GitError> {
         let path = self.scratch.path().join("COMMIT_EDITMSG");
         fs::write(&path, message).map_err(io_error("write", &path))?;
+        let before = Stamp::of(&self.index());
         if self.run_hook("commit-msg", &[path.as_os_str()])? {
+            // What it staged comes too late for this commit.
+            self.strayed.set(before != Stamp::of(&self.index()));
             let text = fs::read(&path).map_err(io_error("read", &path))?;
             return Ok(String::from_utf8_lossy(&text).into_owned());
         }
@@ -477,7 +549,12 @@ impl<'a> Staging<'a> {
             return Ok(false);
         }
         self.place_head()?;
-        let mut command = self.git(["hook", "run", "--ignore-missing", name]);
+        // Conditions on the Git directory or the branch (`includeIf`) do not hold in the folder that
+        // stands for them here.
+        let place = self.repo.config()?.get("core.hooksPath")?;
+        let place = place.map(|place| format!("core.hooksPath={}", place.text));
+        let place = place.iter().flat_map(|place| ["-c", place.as_str()]);
+        let mut command = self.git(place.chain(["hook", "run", "--ignore-missing", name]));
         if !args.is_empty() {
             command.arg("--").args(args);
         }
@@ -500,6 +577,8 @@ impl<'a> Staging<'a> {
             // A relative path is relative to where hooks run; `~` is the user's home.
             Some(value) => match value.text.strip_prefix("~/") {
                 Some(below) => std::env::home_dir().unwrap_or_default().join(below),
+                // Somebody else's home is Git's to find.
+                None if value.text.starts_with('~') => return Ok(true),
                 None => self.worktree.join(value.text),
             },
         };
@@ -517,6 +596,12 @@ impl<'a> Staging<'a> {
     /// Whether the private index has its other half in a second file.
     pub(super) fn is_split(&self) -> bool {
         !shared_halves(&self.index()).is_empty()
+    }
+
+    /// Whether a hook staged what is not in the commit.
+    #[must_use]
+    pub fn has_strayed(&self) -> bool {
+        self.strayed.get()
     }
 
     /// Keeps the private index, which stands at `commit`, for the next capture in this

@@ -16,15 +16,19 @@ use super::watched::Watched;
 use crate::context::Context;
 use crate::error::Error;
 use crate::git::changed::How;
+use crate::git::commit::with_trailers;
 use crate::git::diff::{Change, changed};
 use crate::git::moving::Checkout;
 use crate::git::only::Paths;
 use crate::git::repo::{Head, Resolved};
-use crate::git::stage::{Limits, Staging, state_fault, unmerged_fault};
+use crate::git::stage::{Limits, Scope, Staging, own_index, state_fault, unmerged_fault};
+use crate::git::trailers::without_claims;
 use crate::git::{GitError, Repo, upkeep};
 use crate::names::{CommitId, ThreadName, TreeId, shell_word};
 use crate::session::Session;
 use crate::session::binding::Binding;
+use crate::store::atomic_file::Durability;
+use crate::thread::LockedThread;
 use crate::thread::locked::liveness_of;
 use crate::thread::owned::BoundWorktree;
 
@@ -171,6 +175,19 @@ fn stand(context: &Context<'_>, session: &Session, worktree: &Path) -> Result<Gr
             )),
         });
     }
+    if session.worktree.is_some()
+        && !super::worktrees::worktree_of(context, session).is_some_and(|w| w.is_there())
+    {
+        // Nobody meant what lies in any other.
+        let path = session.path.as_deref().unwrap_or(Path::new(""));
+        let thread = shell_word(session.thread.as_str());
+        return Err(Error::Drift {
+            message: format!("agent session '{id}' captures from the worktree {path:?}, which is gone"),
+            hint: Some(format!(
+                "what was captured is on the thread: release the session, and git heddle agent reserve --thread {thread} --resume --worktree makes another"
+            )),
+        });
+    }
     let tip = repo.read_ref(&session.thread.tip_ref())?.ok_or_else(|| Error::Drift {
         message: format!("thread '{}' has no tip any more: its ref was deleted", session.thread),
         hint: None,
@@ -250,6 +267,7 @@ fn make(
 ) -> Result<Captured, Error> {
     let repo = context.repo;
     let id = &acting.session.session_id;
+    let before = own_index(repo);
     let watched = consult(context, acting, request, ground)?;
     let Ready { mut staging, mut warnings, notes } = stage(context, request, ground, &watched)?;
     let mut tree = staging.write_tree()?;
@@ -284,6 +302,10 @@ fn make(
         } else {
             let message = message(acting, request);
             let message = if request.no_verify { message } else { staging.run_commit_msg(&message)? };
+            if message.trim().is_empty() {
+                let message = "hook commit-msg left an empty message".to_owned();
+                return Err(Error::Refused { message, hint: Some("nothing was captured".to_owned()) });
+            }
             let parents: Vec<&CommitId> =
                 std::iter::once(&ground.parent.commit).chain(&ground.merging).collect();
             let commit = staging.commit(&result.tree, &parents, &message)?;
@@ -308,6 +330,9 @@ fn make(
         let paths: Vec<Vec<u8>> = result.changes.iter().map(|change| change.path.clone()).collect();
         let paths = (!request.pathspec.is_empty()).then_some(paths.as_slice());
         warnings.extend(staging.follow(&ground.head, &result.commit, paths));
+        if let Err(error) = note_head(context, &acting.session, &result.commit) {
+            warnings.push(format!("that HEAD followed could not be noted: {error}"));
+        }
     }
     if ground.merging.is_some()
         && result.captured
@@ -315,17 +340,40 @@ fn make(
     {
         warnings.push(format!("the merge is on the thread, and Git still counts it as in progress: {error}"));
     }
-    if result.captured || ground.follows {
+    if (result.captured || ground.follows) && !request.dry_run && !staging.has_strayed() {
         staging.keep_index(&result.commit);
     }
     if settles {
-        watched.settle(repo, &acting.session.session_id, &result.commit, staging.plain_index());
+        // Where it follows, it is what was captured; where not, it was looked at as it was.
+        let index = if ground.follows { own_index(repo) } else { before };
+        watched.settle(repo, id, &result.commit, [staging.plain_index(), index]);
     }
     if adopted {
         warnings.push("commits made by hand on this worktree's HEAD were adopted".to_owned());
     }
     result.warnings = warnings;
     Ok(result)
+}
+
+/// Notes that HEAD followed the capture, so that where it was before counts as elsewhere again.
+///
+/// If the process dies here: HEAD is at the tip, which is where it may be whatever is noted. If the
+/// power goes: as if HEAD had not followed yet.
+fn note_head(context: &Context<'_>, session: &Session, commit: &CommitId) -> Result<(), Error> {
+    let git_dir = context.repo.git_dir();
+    if head_commit(context.repo)? != *commit {
+        return Ok(());
+    }
+    let _locked = LockedThread::take(context, &session.thread)?;
+    // Somebody may have got the worktree meanwhile.
+    let ours = |binding: &Binding| binding.session == session.session_id && binding.base == *commit;
+    match Binding::read(git_dir)?.filter(ours) {
+        Some(binding) if binding.base_head != *commit => {
+            let binding = Binding { base_head: commit.clone(), ..binding };
+            Ok(binding.write(git_dir, Durability::ProcessDeath)?)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What a watcher knows, where everything is to be captured.
@@ -369,7 +417,8 @@ fn stage<'a>(
         Some(Err(why)) => Some(why.clone()),
         Some(Ok(changed)) => {
             let (follows, hooks) = (ground.follows, !request.no_verify);
-            let how = How { changed, follows, hooks, limits, plain: watched.plain };
+            let (plain, index) = (watched.plain, watched.index);
+            let how = How { changed, follows, hooks, limits, plain, index };
             match Staging::of_changed(repo, &ground.parent.commit, &how)? {
                 Ok((staging, warnings)) => {
                     notes.push(format!("looked at {} paths that changed", changed.len()));
@@ -384,7 +433,7 @@ fn stage<'a>(
         Some(_) => Staging::begin_merged(repo, &ground.parent.commit)?,
         None => begin_staging(repo, ground, request)?,
     };
-    let warnings = staging.stage(&request.pathspec, &request.cwd, &limits)?;
+    let warnings = staging.stage(&scope(ground, request), &limits)?;
     Ok(Ready { staging, warnings, notes })
 }
 
@@ -397,7 +446,11 @@ fn begin_staging<'a>(repo: &'a Repo, ground: &Ground, request: &Request) -> Resu
             return Ok(staging);
         }
     }
-    Staging::begin(repo, tip, follows)
+    Staging::begin(repo, tip, follows, &scope(ground, request))
+}
+
+fn scope<'a>(ground: &'a Ground, request: &'a Request) -> Scope<'a> {
+    Scope { pathspec: &request.pathspec, cwd: &request.cwd, head: &ground.head }
 }
 
 /// A tip that moved between staging and the lock.
@@ -434,5 +487,6 @@ fn message(acting: &Acting, request: &Request) -> String {
     if let Some(confidence) = request.confidence {
         trailers.push(("Heddle-Confidence", confidence.to_string()));
     }
-    crate::git::commit::with_trailers(&text, &trailers)
+    // One that was taken from another commit speaks of that one.
+    with_trailers(&without_claims(&text), &trailers)
 }

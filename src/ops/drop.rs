@@ -22,7 +22,7 @@ use super::worktrees;
 use crate::context::Context;
 use crate::error::Error;
 use crate::git::refs::{Change, Expected};
-use crate::git::stage::{Limits, Staging};
+use crate::git::stage::{Limits, Scope, Staging};
 use crate::git::worktree::{Holds, Linked};
 use crate::git::{GitError, Repo};
 use crate::names::{CommitId, DROPPED, ThreadName};
@@ -248,8 +248,9 @@ fn snapshot(linked: &Linked, tip: &CommitId, force: bool) -> Result<Option<Commi
     }
     let repo = Repo::at(&linked.path)?;
     let head = worktrees::head_of(linked)?;
-    let mut staging = Staging::begin(&repo, &head, false)?;
-    staging.stage(&[], &linked.path, &Limits { max_new_file_size: 0 })?;
+    let scope = Scope { pathspec: &[], cwd: &linked.path, head: &head };
+    let mut staging = Staging::begin(&repo, &head, false, &scope)?;
+    staging.stage(&scope, &Limits { max_new_file_size: 0 })?;
     let tree = staging.write_tree()?;
     if tree != repo.resolve(head.as_str())?.tree {
         let message = format!("What was not committed in {}\n", linked.path.display());

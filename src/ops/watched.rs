@@ -31,7 +31,7 @@ use crate::session::Session;
 use crate::watch::{Answer, Moment, Silence, ask, remember, remembered};
 
 /// The version of the note.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What is written down after a capture.
 #[derive(Debug, Serialize, Deserialize)]
@@ -46,6 +46,8 @@ struct Note {
     rules: String,
     /// An index that was found to overlook no file.
     plain: Option<Stamp>,
+    /// The worktree's own index, all of which was captured.
+    index: Option<Stamp>,
 }
 
 /// What is known before a capture of everything.
@@ -57,13 +59,15 @@ pub struct Watched {
     next: Option<(Moment, String)>,
     /// An index that was found to overlook no file.
     pub plain: Option<Stamp>,
+    /// The worktree's own index, as the last capture left it.
+    pub index: Option<Stamp>,
 }
 
 impl Watched {
     /// Where nobody was asked.
     #[must_use]
     pub fn not_asked() -> Self {
-        Self { changed: None, next: None, plain: None }
+        Self { changed: None, next: None, plain: None, index: None }
     }
 
     /// Asks the watcher of `session` what changed in the worktree of `context.repo`, which is to be
@@ -81,15 +85,15 @@ impl Watched {
             Err(Silence::Nobody) => return Ok(Self::not_asked()),
             Err(Silence::Because(why)) => {
                 let why = format!("the watcher was asked in vain: {why}");
-                return Ok(Self { changed: Some(Err(why)), next: None, plain: None });
+                return Ok(Self { changed: Some(Err(why)), ..Self::not_asked() });
             }
         };
         // Only now: what changes from here on is told of.
         let print = rules::print(repo)?;
         let changed =
             changed.and_then(|changed| Self::widen(repo, parent, note.as_ref(), print.as_deref(), changed));
-        let plain = note.and_then(|note| note.plain);
-        Ok(Self { changed: Some(changed), next: now.zip(print), plain })
+        let (plain, index) = note.map_or((None, None), |note| (note.plain, note.index));
+        Ok(Self { changed: Some(changed), next: now.zip(print), plain, index })
     }
 
     /// What has to be looked at where `changed` is what changed since `note`.
@@ -114,11 +118,11 @@ impl Watched {
     }
 
     /// Writes down that the worktree was `commit` when the watcher was asked, and which index was
-    /// found to be `plain`. A cache: what goes wrong is ignored.
-    pub fn settle(self, repo: &Repo, id: &SessionId, commit: &CommitId, plain: Option<Stamp>) {
+    /// found to be `plain`; all of the worktree's own `index` was captured. A cache: what goes wrong is ignored.
+    pub fn settle(self, repo: &Repo, id: &SessionId, commit: &CommitId, [plain, index]: [Option<Stamp>; 2]) {
         let Some((moment, rules)) = self.next else { return };
         let (session, commit) = (id.as_str().to_owned(), commit.as_str().to_owned());
-        let note = Note { version: VERSION, session, moment, commit, rules, plain };
+        let note = Note { version: VERSION, session, moment, commit, rules, plain, index };
         if let Ok(bytes) = serde_json::to_vec(&note) {
             remember(repo.git_dir(), id, &bytes);
         }

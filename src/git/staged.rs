@@ -1,0 +1,91 @@
+//! What only the index of a worktree tells: that a file which is ignored was added all the same, or
+//! that one is no longer to be tracked. `git add -A` keeps to that, so the private index has to
+//! have it too, whichever commit it is brought to.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use super::index_file::overlooks_nothing;
+use super::program::Program;
+use super::stage::{Staging, limited};
+use super::{GitError, Repo};
+
+/// A path that the index has and HEAD has not, or the other way round.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Only {
+    path: Vec<u8>,
+    /// Mode and object, as Git writes them; `None` if it was taken out.
+    added: Option<String>,
+}
+
+/// What the index at `index` has of its own against HEAD of the worktree: of all paths, or of those
+/// that `pathspec` names from `cwd`.
+///
+/// # Errors
+/// [`GitError::Program`].
+pub(super) fn against_head(
+    repo: &Repo,
+    index: &Path,
+    pathspec: &[OsString],
+    cwd: &Path,
+) -> Result<Vec<Only>, GitError> {
+    let args = ["--no-optional-locks", "diff-index", "--cached", "--raw", "--no-renames", "-z"];
+    let mut command = repo.program().command(args);
+    command.args(["--full-index", "--no-abbrev", "--diff-filter=AD", "HEAD"]);
+    let mut command = limited(command, pathspec, cwd);
+    command.env("GIT_INDEX_FILE", index);
+    let output = Program::run(&mut command, None)?;
+    let mut fields = output.split(|byte| *byte == 0);
+    let mut found = Vec::new();
+    while let (Some(entry), Some(path)) = (fields.next().filter(|entry| !entry.is_empty()), fields.next()) {
+        let entry = String::from_utf8_lossy(entry);
+        let mut words = entry.split(' ').skip(1);
+        let (mode, id) = (words.next(), words.nth(1));
+        let added = entry.ends_with(" A").then(|| Some(format!("{} {}", mode?, id?))).flatten();
+        found.push(Only { path: path.to_vec(), added });
+    }
+    Ok(found)
+}
+
+impl Staging<'_> {
+    /// Whether the worktree's index `own` tells nothing that the tip and the index at `kept`, which
+    /// stands at it, do not.
+    pub(super) fn knows_all_of(&self, own: &Path, kept: &Path) -> Result<bool, GitError> {
+        let id_size = self.repo.id_size();
+        if !overlooks_nothing(own, id_size) || !overlooks_nothing(kept, id_size) {
+            return Ok(false);
+        }
+        let tip = self.repo.raw().find_commit(self.repo.oid(self.tip.as_str())?)?.tree()?;
+        let in_tip = |path: &[u8]| tip.get_path(Path::new(&os(path))).is_ok();
+        let staged = against_head(self.repo, own, &[], self.repo.git_dir())?;
+        Ok(staged.iter().all(|only| only.added.is_some() == in_tip(&only.path)))
+    }
+
+    /// Puts into the private index, which was brought to the tip, what the worktree's own has of
+    /// its own. What the tip has as well stays as it is there.
+    pub(super) fn restage(&self, only: &[Only]) -> Result<(), GitError> {
+        let tip = self.repo.raw().find_commit(self.repo.oid(self.tip.as_str())?)?.tree()?;
+        let zeros = "0".repeat(2 * self.repo.id_size());
+        let in_tip = |path: &[u8]| tip.get_path(Path::new(&os(path))).is_ok();
+        let mut input = Vec::new();
+        for Only { path, added } in only {
+            match added {
+                Some(_) if in_tip(path) => continue,
+                Some(entry) => input.extend_from_slice(entry.as_bytes()),
+                None => input.extend_from_slice(format!("0 {zeros}").as_bytes()),
+            }
+            input.push(b'\t');
+            input.extend_from_slice(path);
+            input.push(0);
+        }
+        if input.is_empty() {
+            return Ok(());
+        }
+        let mut command = self.git_on_index(["update-index", "-z", "--index-info"]);
+        Program::run(&mut command, Some(&input)).map(drop)
+    }
+}
+
+fn os(path: &[u8]) -> OsString {
+    std::os::unix::ffi::OsStringExt::from_vec(path.to_vec())
+}
