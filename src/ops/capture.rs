@@ -229,7 +229,9 @@ fn stand(context: &Context<'_>, session: &Session, worktree: &Path) -> Result<Gr
 /// How a worktree of the user's comes to the tip of `thread`.
 fn to_tip(thread: &ThreadName) -> String {
     let tip = shell_word(&thread.tip_ref());
-    format!("bring the worktree to the thread's tip: git checkout --detach {tip}")
+    format!(
+        "stash what is not captured, then bring the worktree to the thread's tip: git checkout --detach {tip}"
+    )
 }
 
 /// The commit that HEAD is at.
