@@ -394,3 +394,100 @@ fn a_branch_whose_checkout_cannot_be_opened_stays_where_it_is() {
     assert_eq!(sandbox.git_in(&checkout, &["status", "--porcelain"]), "");
     assert_eq!(fs::read_to_string(checkout.join("file")).expect("file"), "a\n");
 }
+
+/// Lands `thread` from `folder`; what is in the way, with nothing moved.
+#[track_caller]
+fn obstructed(sandbox: &Sandbox, folder: &std::path::Path, thread: &str) -> String {
+    let before = sandbox.git(&["rev-parse", "main"]);
+    let refused = sandbox.heddle_in(folder, &["thread", "land", thread]).exits(1);
+    assert_eq!(sandbox.git(&["rev-parse", "main"]), before, "{refused:?}");
+    assert!(refused.stderr.contains("nothing was moved\nhint: "), "{refused:?}");
+    refused.stderr
+}
+
+#[test]
+fn no_file_lands_in_a_git_directory_that_lies_elsewhere() {
+    let sandbox = Sandbox::empty();
+    let git_dir = sandbox.home().join("gd");
+    let elsewhere = format!("--separate-git-dir={}", git_dir.display());
+    sandbox.git(&["init", "--quiet", "--initial-branch=main", &elsewhere]);
+    sandbox.commit("first");
+    for thread in ["a", "b"] {
+        ready(&sandbox, thread, &[(thread, "x\n")]);
+    }
+    sandbox.heddle(&["thread", "land", "a"]).exits(0);
+    assert!(sandbox.root().join("a").exists() && !git_dir.join("a").exists());
+    assert_eq!(sandbox.git(&["status", "--porcelain"]), "");
+    // From another worktree nothing tells where those files are, until the repository says it.
+    let other = sandbox.home().join("other");
+    sandbox.git(&["worktree", "add", "--quiet", "--detach", "../other"]);
+    assert!(obstructed(&sandbox, &other, "b").contains("cannot be told from here"));
+    sandbox.git(&["config", "core.worktree", &sandbox.root().display().to_string()]);
+    sandbox.heddle_in(&other, &["thread", "land", "b"]).exits(0);
+    assert!(sandbox.root().join("b").exists() && !git_dir.join("b").exists());
+    assert_eq!(sandbox.git(&["status", "--porcelain"]), "");
+}
+
+#[test]
+fn the_files_that_the_environment_names_move_along() {
+    let sandbox = Sandbox::empty();
+    let git_dir = sandbox.home().join("dot.git");
+    let at = |path: &std::path::Path| path.display().to_string();
+    sandbox.git(&["init", "--quiet", "--bare", "--initial-branch=main", &at(&git_dir)]);
+    let (git_dir, files) = (at(&git_dir), at(&sandbox.root()));
+    let environment = [("GIT_DIR", &*git_dir), ("GIT_WORK_TREE", &*files)];
+    let git = |args: &[&str]| {
+        let output = sandbox.program("git", &sandbox.root(), args).envs(environment).output();
+        Answer::of(&output.expect("git")).exits(0).stdout
+    };
+    fs::write(sandbox.root().join(".rc"), "1\n").expect("write");
+    git(&["add", ".rc"]);
+    git(&["commit", "--quiet", "-m", "first"]);
+    let args = ["agent", "reserve", "--thread", "a", "--worktree"];
+    let reserved = sandbox.heddle_with(&environment, &args).exits(0).json();
+    let worktree = PathBuf::from(text(&reserved, "path"));
+    fs::write(worktree.join(".rc"), "2\n").expect("write");
+    let session = text(&reserved, "session_id");
+    sandbox.heddle_in(&worktree, &["agent", "ready", "--session", &session, "-m", "a"]).exits(0);
+    sandbox.heddle_with(&environment, &["thread", "land", "a"]).exits(0);
+    assert_eq!(fs::read_to_string(sandbox.root().join(".rc")).expect("file"), "2\n");
+    assert_eq!(git(&["status", "--porcelain", "--untracked-files=no"]), "");
+}
+
+#[test]
+fn a_target_moves_with_all_its_checkouts_or_not_at_all() {
+    let sandbox = Sandbox::new();
+    ready(&sandbox, "a", &[("file", "a\n")]);
+    sandbox.git(&["worktree", "add", "--quiet", "--force", "../second", "main"]);
+    let said = obstructed(&sandbox, &sandbox.root(), "a");
+    assert!(
+        said.contains("more than once") && said.contains("/repo\"") && said.contains("/second\""),
+        "{said}"
+    );
+
+    sandbox.git(&["switch", "--quiet", "--detach"]);
+    sandbox.git(&["worktree", "lock", "--reason", "on a disk", "../second"]);
+    let (there, away) = (sandbox.home().join("second"), sandbox.home().join("away"));
+    fs::rename(&there, &away).expect("rename");
+    let said = obstructed(&sandbox, &sandbox.root(), "a");
+    assert!(said.contains("/second\"") && said.contains("locked and not there"), "{said}");
+    fs::rename(&away, &there).expect("rename");
+    sandbox.heddle(&["thread", "land", "a"]).exits(0);
+    assert_eq!(sandbox.git_in(&there, &["status", "--porcelain"]), "");
+}
+
+#[test]
+fn a_target_that_is_being_rebased_or_bisected_stays_where_it_is() {
+    let sandbox = Sandbox::new();
+    sandbox.commit("second");
+    ready(&sandbox, "a", &[("file", "a\n")]);
+    sandbox.git(&["-c", "sequence.editor=sed -i 1s/^/break\\\\n/", "rebase", "--quiet", "-i", "HEAD~1"]);
+    let said = obstructed(&sandbox, &sandbox.root(), "a");
+    assert!(said.contains("being rebased at") && said.contains("--abort"), "{said}");
+    sandbox.git(&["rebase", "--abort"]);
+    sandbox.git(&["bisect", "start"]);
+    let said = obstructed(&sandbox, &sandbox.root(), "a");
+    assert!(said.contains("being bisected at") && said.contains("git bisect reset"), "{said}");
+    sandbox.git(&["bisect", "reset"]);
+    sandbox.heddle(&["thread", "land", "a"]).exits(0);
+}

@@ -8,16 +8,13 @@
 //! a crash leaves a branch whose checkout would take the landed work back, and a `git switch` at
 //! the same moment has nothing moved under it but the branch that was meant.
 
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use super::merge::conflicted_paths;
 use super::moving::{Checkout, Moving};
 use super::program::Program;
 use super::refs::{Change, Expected};
 use super::repo::Head;
-use super::worktree::Linked;
 use super::{GitError, Repo};
 use crate::names::{CommitId, TreeId};
 
@@ -49,9 +46,6 @@ pub enum CaughtUp {
     /// It is not behind any more, or on another branch.
     Elsewhere,
 }
-
-/// How often it is looked where a branch is checked out that some HEAD names and no list has.
-const LOOKS: usize = 10;
 
 impl Repo {
     /// Merges `theirs` into `ours` without touching a checkout; `base` stands for their merge
@@ -86,71 +80,6 @@ impl Repo {
             Some(1) if !output.stdout.is_empty() => Ok(Merged::Conflicts(conflicted_paths(&output.stdout))),
             _ => Err(Program::failure(&command, &output)),
         }
-    }
-
-    /// Where the branch is checked out; a bare repository's own HEAD is no checkout.
-    ///
-    /// # Errors
-    /// [`GitError::Program`]; [`GitError::Unusable`] if a rebase or a bisect in some worktree
-    /// is about to move it.
-    pub fn checkout_of(&self, branch: &str) -> Result<Option<Checkout>, GitError> {
-        let short = branch.strip_prefix("refs/heads/").unwrap_or(branch);
-        let main = self.common_dir().to_owned();
-        let linked = self.linked_worktrees();
-        let folders = linked.iter().map(|linked| (linked.git_dir.clone(), Some(linked)));
-        for (git_dir, linked) in std::iter::once((main, None)).chain(folders) {
-            for name in ["rebase-merge/head-name", "rebase-apply/head-name", "BISECT_START"] {
-                let text = std::fs::read_to_string(git_dir.join(name)).unwrap_or_default();
-                if text.trim() == branch || (name == "BISECT_START" && text.trim() == short) {
-                    let place = linked.map_or(git_dir.as_path(), |linked: &Linked| linked.path.as_path());
-                    return Err(GitError::Unusable {
-                        path: place.to_owned(),
-                        reason: format!("branch '{short}' is being rebased or bisected there"),
-                    });
-                }
-            }
-        }
-        let Some(path) = self.listed_checkout(branch, &linked)? else { return Ok(None) };
-        if !path.try_exists().unwrap_or(true) {
-            return Ok(None);
-        }
-        // One that is there and cannot be opened is a checkout all the same: if the branch moved
-        // without it, the next commit there would take back what has landed.
-        let there = git2::Repository::open(&path)?;
-        let has_files = there.workdir().is_some();
-        Ok(has_files.then(|| Checkout { git_dir: there.path().to_owned(), path }))
-    }
-
-    /// Where Git lists the branch as checked out.
-    fn listed_checkout(&self, branch: &str, linked: &[Linked]) -> Result<Option<PathBuf>, GitError> {
-        for look in 0..LOOKS {
-            if look > 0 {
-                std::thread::sleep(Duration::from_millis(20));
-            }
-            let listed = self.checked_out_at(branch)?;
-            // One that is not listed, and that no HEAD names after that, was not checked out in
-            // between: to look once more would only meet a switch that came later.
-            if listed.is_some() || !self.is_some_head(branch, linked) {
-                return Ok(listed);
-            }
-            // It may have been switched to in between; else Git's list could not read a HEAD,
-            // and left it out without a word.
-        }
-        let short = branch.strip_prefix("refs/heads/").unwrap_or(branch);
-        let reason = format!("branch '{short}' is checked out, and Git does not list where");
-        Err(GitError::Unusable { path: self.common_dir().to_owned(), reason })
-    }
-
-    /// Whether the HEAD of some worktree names the branch. That of a bare repository is none's,
-    /// also seen from one of its worktrees.
-    fn is_some_head(&self, branch: &str, linked: &[Linked]) -> bool {
-        let names = |git_dir: &Path| {
-            let head = fs::read_to_string(git_dir.join("HEAD")).unwrap_or_default();
-            head.trim().strip_prefix("ref: ") == Some(branch)
-        };
-        let is_bare = |main: &Path| git2::Repository::open(main).is_ok_and(|main| main.is_bare());
-        let main = self.common_dir();
-        linked.iter().any(|linked| names(&linked.git_dir)) || (names(main) && !is_bare(main))
     }
 
     /// The tracked files of a checkout that are changed or staged.

@@ -32,6 +32,7 @@ pub mod moving;
 mod new_trees;
 pub mod only;
 mod packed;
+pub mod places;
 mod plain;
 pub mod program;
 pub mod rebase;

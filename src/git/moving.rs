@@ -107,19 +107,6 @@ impl Checkout {
     }
 }
 
-impl Repo {
-    /// All checkouts of the repository whose folders are there.
-    #[must_use]
-    pub fn checkouts(&self) -> Vec<Checkout> {
-        let main = git2::Repository::open(self.common_dir()).ok();
-        let main = main.and_then(|main| {
-            Some(Checkout { path: main.workdir()?.to_owned(), git_dir: self.common_dir().to_owned() })
-        });
-        let linked = self.linked_worktrees().into_iter().filter(Linked::is_there);
-        main.into_iter().chain(linked.map(|linked| Checkout::of(&linked))).collect()
-    }
-}
-
 impl Moving {
     /// Locks the index of `checkout`, which is to move from `from` to `to` on account of
     /// `reference`. No other move of it may be left unfinished; the caller holds the lock that
@@ -169,7 +156,7 @@ impl Moving {
     /// # Errors
     /// [`GitError::Library`].
     pub fn head(&self) -> Result<super::repo::Head, GitError> {
-        Repo::at(&self.checkout.path)?.head()
+        Repo::at(&self.checkout.git_dir)?.head()
     }
 
     /// The tracked files that are changed or staged, under the lock. What the index knows of the
@@ -217,7 +204,7 @@ impl Moving {
     /// # Errors
     /// [`GitError::RefLocked`] if another Git command is about to move it.
     pub fn head_along(&self, why: &str) -> Result<Option<String>, GitError> {
-        let there = Repo::at(&self.checkout.path)?;
+        let there = Repo::at(&self.checkout.git_dir)?;
         move_head(&there, &self.checkout.folder(), &self.plan.from, &self.plan.to, why)
     }
 

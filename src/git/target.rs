@@ -1,6 +1,5 @@
 //! Which branch a thread is meant to land on.
 
-use super::program::Program;
 use super::repo::commit_id;
 use super::{GitError, Repo};
 use crate::names::CommitId;
@@ -87,25 +86,6 @@ impl Repo {
     pub fn branch_name(&self, name: &str) -> Result<Option<String>, GitError> {
         let short = name.strip_prefix("refs/heads/").unwrap_or(name);
         Ok(git2::Branch::name_is_valid(short)?.then(|| format!("refs/heads/{short}")))
-    }
-
-    /// Where the branch of that full name is checked out, if anywhere.
-    ///
-    /// # Errors
-    /// [`GitError::Program`].
-    pub fn checked_out_at(&self, branch: &str) -> Result<Option<std::path::PathBuf>, GitError> {
-        use std::os::unix::ffi::OsStrExt as _;
-        let mut command = self.program().command(["worktree", "list", "--porcelain", "-z"]);
-        let output = Program::run(&mut command, None)?;
-        let mut place = None;
-        for line in output.split(|byte| *byte == 0) {
-            if let Some(path) = line.strip_prefix(b"worktree ") {
-                place = Some(std::path::PathBuf::from(std::ffi::OsStr::from_bytes(path)));
-            } else if line.strip_prefix(b"branch ") == Some(branch.as_bytes()) {
-                return Ok(place);
-            }
-        }
-        Ok(None)
     }
 }
 

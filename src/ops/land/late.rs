@@ -77,7 +77,7 @@ fn bring<'a>(
     target: &str,
     before: impl Iterator<Item = &'a CommitId>,
 ) -> Result<Option<String>, Error> {
-    let Some(checkout) = context.repo.checkout_of(target)? else { return Ok(None) };
+    let Some(checkout) = super::checkout_of(context, target)? else { return Ok(None) };
     let Some(now) = context.repo.read_ref(target)? else { return Ok(None) };
     let from = before.filter(|from| **from != now).find(|from| {
         // What stands at the new commit too is not behind.

@@ -29,6 +29,7 @@ use crate::git::GitError;
 use crate::git::commit::{commit, with_trailers};
 use crate::git::land::{Merged, Moved, Scratch};
 use crate::git::moving::Checkout;
+use crate::git::places::Place;
 use crate::git::target::{Target, default_target};
 use crate::names::{CommitId, READY, ThreadName};
 use crate::ops::checks::{self, CheckRun};
@@ -335,7 +336,7 @@ fn land_one<'a>(
             }
         }
         let listing = worktrees::serial(context)?;
-        let checkout = context.repo.checkout_of(&standing.target)?;
+        let checkout = checkout_of(context, &standing.target)?;
         drop(listing);
         refuse_changes(context, &standing.target, checkout.as_ref())?;
         if !intend(context, thread, &standing, &made)? {
@@ -515,6 +516,17 @@ fn failed_check<'a>(
         })
         .collect();
     Ok((!failed.is_empty()).then(|| failed.join("; ")))
+}
+
+/// Where the target is checked out.
+fn checkout_of(context: &Context<'_>, target: &str) -> Result<Option<Checkout>, Error> {
+    match context.repo.place_of(target)? {
+        Place::Nowhere => Ok(None),
+        Place::At(checkout) => Ok(Some(checkout)),
+        Place::Obstructed { why, hint } => {
+            Err(Error::Refused { message: format!("{why}; nothing was moved"), hint: Some(hint.to_owned()) })
+        }
+    }
 }
 
 /// A checkout with changes is never moved.
