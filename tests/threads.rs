@@ -354,3 +354,27 @@ fn an_owner_is_not_ended_for_what_git_then_refuses() {
     let list = sandbox.heddle(&["agent", "list", "--alive-only"]).exits(0).json();
     assert_eq!(list[0]["thread"], "t");
 }
+
+#[test]
+fn work_whose_landing_was_taken_back_is_not_removed() {
+    for how in ["--strategy=squash", "--strategy=merge"] {
+        let sandbox = Sandbox::new();
+        sandbox.git(&["config", "heddle.retention", "0"]);
+        let (session, _) = captured(&sandbox, "t");
+        sandbox.heddle(&["agent", "ready", "--session", &session, "--no-capture"]).exits(0);
+        sandbox.commit("another");
+        let land = ["thread", "land", "t", how];
+        sandbox.heddle(&land).exits(0);
+        sandbox.git(&["reset", "--quiet", "--hard", "HEAD~1"]);
+        let before = tip(&sandbox, "t");
+        let refused = sandbox.refused(1, &["thread", "drop", "t"]);
+        assert!(refused.stderr.contains("(work on t)"), "{refused:?}");
+        let kept = sandbox.heddle(&["gc"]).exits(0);
+        assert!(kept.stderr.contains("does not have what landed any more"), "{kept:?}");
+        assert_eq!(tip(&sandbox, "t"), before);
+        // Landed anew, by another commit, it goes.
+        sandbox.commit("more");
+        sandbox.heddle(&land).exits(0);
+        assert!(gc(&sandbox, &[]).contains(&("thread".to_owned(), "t".to_owned())));
+    }
+}

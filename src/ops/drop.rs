@@ -205,8 +205,7 @@ fn refuse_losses(
     let mut losses = Vec::new();
     let record = crate::thread::ThreadRecord::read(&context.layout, thread)?;
     let owner = owner_of(context, record.as_ref()).filter(|owner| owner.liveness.may_live());
-    let landed = record.is_some_and(|record| record.has_landed(tip));
-    if !landed {
+    if !super::land::is_on_target(context, record.as_ref(), tip)? {
         let lost = context.repo.only_reachable_from(tip, SHOWN + 1)?;
         let more = if lost.len() > SHOWN { " and more" } else { "" };
         if !lost.is_empty() {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::threads::{self, State, Which};
-use super::{drop, worktrees};
+use super::{drop, land, worktrees};
 use crate::context::Context;
 use crate::error::Error;
 use crate::git::refs::{Change, Expected};
@@ -139,6 +139,11 @@ fn landed_threads(context: &Context<'_>, dry_run: bool, report: &mut Report) -> 
         let name = row.thread.as_str().to_owned();
         if worktrees::whole_for(context, &row.thread)?.iter().any(crate::git::worktree::Linked::is_there) {
             report.kept.push(format!("thread '{name}' stays: it has a worktree"));
+            continue;
+        }
+        let is_contained = row.distance.as_ref().is_some_and(|distance| distance.ahead == 0);
+        if !is_contained && !land::is_on_target(context, row.record.as_ref(), tip)? {
+            report.kept.push(format!("thread '{name}' stays: its target does not have what landed any more"));
             continue;
         }
         if !dry_run {

@@ -410,6 +410,21 @@ fn there_already(context: &Context<'_>, standing: &Standing) -> Result<Option<Co
     Ok(context.repo.contains(at, tip)?.then(|| tip.clone()))
 }
 
+/// Whether `tip` has landed and its target has it still: that may have been taken back since.
+///
+/// # Errors
+/// [`GitError`].
+pub(super) fn is_on_target(
+    context: &Context<'_>,
+    record: Option<&ThreadRecord>,
+    tip: &CommitId,
+) -> Result<bool, GitError> {
+    let Some(landed) = record.and_then(|record| record.landed.as_ref()) else { return Ok(false) };
+    let at = context.repo.read_ref(&landed.target)?.filter(|_| landed.tip == *tip);
+    // What was taken back may be gone altogether.
+    Ok(at.is_some_and(|at| context.repo.contains(&at, &landed.commit).unwrap_or(false)))
+}
+
 /// What is to come onto the target.
 enum Made {
     Commit(CommitId),

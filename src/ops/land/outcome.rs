@@ -82,7 +82,9 @@ pub(super) fn finish(
             context.registry.end(&session.ended(End::Merged, at))?;
         }
     }
-    let news = locked.record().is_none_or(|record| !record.has_landed(&standing.tip));
+    // Where an earlier landing was taken back, it comes by another commit now.
+    let known = locked.record().and_then(|record| record.landed.as_ref());
+    let news = known.is_none_or(|known| known.tip != standing.tip || known.commit != *commit);
     if let Some(record) = locked.record() {
         let landed = Landed {
             tip: standing.tip.clone(),
