@@ -378,3 +378,40 @@ fn work_whose_landing_was_taken_back_is_not_removed() {
         assert!(gc(&sandbox, &[]).contains(&("thread".to_owned(), "t".to_owned())));
     }
 }
+
+#[test]
+fn an_owner_is_not_ended_where_the_command_then_refuses() {
+    let sandbox = Sandbox::new();
+    let lives = |thread: &str| {
+        let list = sandbox.heddle(&["agent", "list", "--alive-only"]).exits(0).json();
+        assert!(
+            list.as_array().expect("array").iter().any(|row| row["thread"] == thread),
+            "{thread}: {list}"
+        );
+    };
+    // A repository of its own in the worktree cannot be kept.
+    let (_, path) = captured(&sandbox, "embedded");
+    sandbox.git_in(&path, &["init", "--quiet", "inner"]);
+    sandbox.git_in(&path.join("inner"), &["commit", "--quiet", "--allow-empty", "-m", "x"]);
+    let refused = sandbox.heddle(&["thread", "drop", "embedded", "--force"]).exits(1);
+    assert!(refused.stderr.contains("inner"), "{refused:?}");
+    lives("embedded");
+    // A name that is in the way, and a branch that is elsewhere.
+    sandbox.reserve("p/x", &[]);
+    sandbox.git(&["branch", "p"]);
+    sandbox.refused(1, &["thread", "promote", "p/x", "--force"]);
+    lives("p/x");
+    sandbox.reserve("d", &[]);
+    let other = sandbox.git(&["commit-tree", "HEAD^{tree}", "-m", "other"]);
+    sandbox.git(&["branch", "d", &other]);
+    sandbox.refused(1, &["thread", "promote", "d", "--force"]);
+    lives("d");
+    if !sandbox.format.reftable {
+        let lock = sandbox.root().join(".git/packed-refs.lock");
+        fs::write(&lock, "").expect("lock");
+        sandbox.refused(75, &["thread", "drop", "d", "--force"]);
+        fs::remove_file(lock).expect("removed");
+        lives("d");
+    }
+    sandbox.heddle(&["thread", "drop", "d", "--force"]).exits(0);
+}

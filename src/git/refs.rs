@@ -218,8 +218,23 @@ impl Repo {
     /// # Errors
     /// As [`Self::change_refs`].
     pub fn change_refs_by(&self, git: &Program, changes: &[Change], message: &str) -> Result<(), GitError> {
+        self.transact(git, changes, message, "commit")?;
+        self.sync_refs(changes);
+        Ok(())
+    }
+
+    /// Has Git prepare what [`Self::change_refs`] would do, and then not do it.
+    ///
+    /// # Errors
+    /// As [`Self::change_refs`].
+    pub fn rehearse_refs(&self, changes: &[Change], message: &str) -> Result<(), GitError> {
+        self.transact(&self.program(), changes, message, "abort")
+    }
+
+    /// A transaction by `git` that ends with the command `last`.
+    fn transact(&self, git: &Program, changes: &[Change], message: &str, last: &str) -> Result<(), GitError> {
         let lines: String = changes.iter().map(Change::line).collect();
-        let input = format!("start\0{lines}prepare\0commit\0");
+        let input = format!("start\0{lines}prepare\0{last}\0");
         let mut command = exchange::update_ref(git, message);
         if !self.refs_are_files() {
             // The log tells when it happened, where no file does.
@@ -234,8 +249,7 @@ impl Repo {
         loop {
             let output = Program::output(&mut command, Some(input.as_bytes()))?;
             // Where its input cannot be read to the end it succeeds, and has done nothing.
-            if output.status.success() && output.stdout.ends_with(b"commit: ok\n") {
-                self.sync_refs(changes);
+            if output.status.success() && output.stdout.ends_with(format!("{last}: ok\n").as_bytes()) {
                 return Ok(());
             }
             if let Some(locked) = self.lock_in_the_way(changes, &output.stderr) {

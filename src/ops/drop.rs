@@ -65,6 +65,9 @@ pub fn drop(context: &Context<'_>, thread: &ThreadName, standing: &Standing) -> 
         // caught by the comparison of the tip, and by Git's own look at the worktree.
         refuse_losses(context, thread, &tip, &trees, standing)?;
     }
+    if standing.force || standing.claim.is_some() {
+        rehearse(context, thread, &tip, &trees, standing)?;
+    }
     let locked = standing::take(context, thread, standing)?;
     let owner = locked.owner().map(|owner| owner.id);
     std::mem::drop(locked);
@@ -259,6 +262,73 @@ fn snapshot(linked: &Linked, tip: &CommitId, force: bool) -> Result<Option<Commi
     Ok((!known).then_some(head))
 }
 
+/// Refuses what would be refused once the owner has ended, while nobody has: what the worktrees hold
+/// that cannot be kept, and refs that Git would not let go of.
+fn rehearse(
+    context: &Context<'_>,
+    thread: &ThreadName,
+    tip: &CommitId,
+    trees: &[Linked],
+    standing: &Standing,
+) -> Result<(), Error> {
+    let record = crate::thread::ThreadRecord::read(&context.layout, thread)?;
+    if owner_of(context, record.as_ref()).is_none() {
+        return Ok(());
+    }
+    let mut work = None;
+    for linked in trees {
+        work = snapshot(linked, tip, standing.force)?.or(work);
+    }
+    let generation = record.map_or(0, |record| record.generation.get());
+    let changes = Changes::of(context.repo, thread, generation, tip, work.as_ref())?;
+    let all = [changes.made, changes.gone].concat();
+    context.repo.rehearse_refs(&all, &format!("heddle: drop {thread}")).or_else(|error| {
+        match context.repo.read_ref(&thread.tip_ref())? {
+            Some(now) if now == *tip => Err(error.into()),
+            actual => Err(moved(thread, tip, actual)),
+        }
+    })
+}
+
+fn moved(thread: &ThreadName, tip: &CommitId, actual: Option<CommitId>) -> Error {
+    GitError::RefMoved { name: thread.tip_ref(), expected: Some(tip.clone()), actual }.into()
+}
+
+/// What a drop does to refs.
+struct Changes {
+    made: Vec<Change>,
+    gone: Vec<Change>,
+    /// The refs that are made: for the tip, and for what was only in the worktree.
+    kept: (String, Option<String>),
+}
+
+impl Changes {
+    fn of(
+        repo: &Repo,
+        thread: &ThreadName,
+        generation: u64,
+        tip: &CommitId,
+        work: Option<&CommitId>,
+    ) -> Result<Self, GitError> {
+        let kept = free_name(repo, &ways_back(thread), generation, tip)?;
+        let way_back = |name: &str, to: &CommitId| -> Result<Change, GitError> {
+            let from = repo.read_ref(name)?.map_or(Expected::Absent, Expected::Exactly);
+            Ok(Change { name: name.to_owned(), from, to: Some(to.clone()) })
+        };
+        let mut made = vec![way_back(&kept, tip)?];
+        let kept_work = work.map(|_| format!("{kept}-worktree"));
+        if let (Some(name), Some(work)) = (&kept_work, work) {
+            made.push(way_back(name, work)?);
+        }
+        let mut gone = Vec::new();
+        if let Some(ready) = repo.read_ref(&thread.ready_ref())? {
+            gone.push(Change { name: thread.ready_ref(), from: Expected::Exactly(ready), to: None });
+        }
+        gone.push(Change { name: thread.tip_ref(), from: Expected::Exactly(tip.clone()), to: None });
+        Ok(Self { made, gone, kept: (kept, kept_work) })
+    }
+}
+
 /// Keeps `tip` (and `work`) as dropped, and deletes the thread's refs.
 /// Under the lock of a thread without owner.
 ///
@@ -271,33 +341,15 @@ pub(super) fn drop_refs(
     work: Option<&CommitId>,
 ) -> Result<(String, Option<String>), Error> {
     let (repo, thread) = (context.repo, locked.name());
-    if locked.tip()?.as_ref() != Some(tip) {
-        return Err(GitError::RefMoved {
-            name: thread.tip_ref(),
-            expected: Some(tip.clone()),
-            actual: locked.tip()?,
-        }
-        .into());
+    let now = locked.tip()?;
+    if now.as_ref() != Some(tip) {
+        return Err(moved(thread, tip, now));
     }
     let generation = locked.record().map_or(0, |record| record.generation.get());
-    let kept = free_name(repo, &ways_back(thread), generation, tip)?;
-    let way_back = |name: &str, to: &CommitId| -> Result<Change, GitError> {
-        let from = repo.read_ref(name)?.map_or(Expected::Absent, Expected::Exactly);
-        Ok(Change { name: name.to_owned(), from, to: Some(to.clone()) })
-    };
-    let mut made = vec![way_back(&kept, tip)?];
-    let kept_work = work.map(|_| format!("{kept}-worktree"));
-    if let (Some(name), Some(work)) = (&kept_work, work) {
-        made.push(way_back(name, work)?);
-    }
-    let mut gone = Vec::new();
-    if let Some(ready) = repo.read_ref(&thread.ready_ref())? {
-        gone.push(Change { name: thread.ready_ref(), from: Expected::Exactly(ready), to: None });
-    }
-    gone.push(Change { name: thread.tip_ref(), from: Expected::Exactly(tip.clone()), to: None });
+    let Changes { made, gone, kept } = Changes::of(repo, thread, generation, tip, work)?;
     repo.exchange_refs(&made, &gone, &format!("heddle: drop {thread}"))?;
     tell(context, thread, tip, generation);
-    Ok((kept, kept_work))
+    Ok(kept)
 }
 
 /// Where dropped tips of `thread` are kept. Where a ref above or below the first is in the way
