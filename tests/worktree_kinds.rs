@@ -137,3 +137,39 @@ fn a_repository_that_was_put_where_a_worktree_was_being_removed_stays() {
     assert_eq!(sandbox.git_in(&path, &["status", "--porcelain"]), "");
     assert!(!git_dir.exists(), "what Git knew of the worktree goes");
 }
+
+/// A repository with a submodule `sub`.
+#[track_caller]
+fn with_submodule() -> Sandbox {
+    let sandbox = Sandbox::new();
+    let module = sandbox.home().join("module");
+    sandbox.git_in(sandbox.home(), &["init", "--quiet", "module"]);
+    sandbox.git_in(&module, &["commit", "--quiet", "--allow-empty", "--message", "m"]);
+    sandbox.git(&["-c", "protocol.file.allow=always", "submodule", "--quiet", "add", "../module", "sub"]);
+    sandbox.git(&["commit", "--quiet", "--message", "sub"]);
+    sandbox
+}
+
+/// Clones the submodule of a worktree; its folder.
+#[track_caller]
+fn clone_submodule(sandbox: &Sandbox, worktree: &Path) -> PathBuf {
+    let args = ["-c", "protocol.file.allow=always", "submodule", "--quiet", "update", "--init"];
+    sandbox.git_in(worktree, &args);
+    worktree.join("sub")
+}
+
+#[test]
+fn a_worktree_with_a_submodule_goes_unless_that_has_what_no_remote_has() {
+    let sandbox = with_submodule();
+    let (session, path) = reserved(&sandbox, "a");
+    clone_submodule(&sandbox, &path);
+    let done = sandbox.heddle(&["agent", "release", "--session", &session]).exits(0);
+    assert!(!path.exists(), "{done:?}");
+
+    let (session, path) = reserved(&sandbox, "b");
+    let sub = clone_submodule(&sandbox, &path);
+    fs::write(sub.join("draft"), "draft\n").expect("write");
+    sandbox.git_in(&sub, &["stash", "--quiet", "--include-untracked"]);
+    let done = sandbox.heddle(&["agent", "release", "--session", &session]).exits(0);
+    assert!(path.exists() && done.stderr.contains("submodule"), "{done:?}");
+}

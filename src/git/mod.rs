@@ -20,6 +20,7 @@ pub mod follow;
 pub mod graph;
 pub mod head;
 pub mod history;
+mod holding;
 pub mod hooks;
 mod ident;
 mod index_file;

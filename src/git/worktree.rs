@@ -309,28 +309,6 @@ impl Repo {
         Ok(super::stage::operation(state))
     }
 
-    /// A submodule of a worktree that has commits which no remote of it has: they lie in the
-    /// worktree's own Git directory and would go with it.
-    ///
-    /// # Errors
-    /// [`GitError::Program`].
-    pub fn unpushed_submodule(&self, linked: &Linked) -> Result<Option<PathBuf>, GitError> {
-        let mut folders = vec![linked.git_dir.join("modules")];
-        while let Some(folder) = folders.pop() {
-            if folder.join("HEAD").is_file() {
-                let git = Program::new(&folder, None, false);
-                let mut command = git.command(["rev-list", "--max-count=1", "HEAD", "--branches", "--tags"]);
-                command.args(["--not", "--remotes"]);
-                if !Program::run(&mut command, None)?.is_empty() {
-                    return Ok(Some(folder));
-                }
-            }
-            let below = fs::read_dir(&folder).into_iter().flatten().flatten();
-            folders.extend(below.filter(|e| e.file_type().is_ok_and(|kind| kind.is_dir())).map(|e| e.path()));
-        }
-        Ok(None)
-    }
-
     /// Removes a worktree. Git looks once more whether it is clean, unless it `holds` only
     /// what may go: one that was never whole, one with submodules, one whose folder is gone.
     ///
