@@ -173,3 +173,19 @@ fn a_worktree_with_a_submodule_goes_unless_that_has_what_no_remote_has() {
     let done = sandbox.heddle(&["agent", "release", "--session", &session]).exits(0);
     assert!(path.exists() && done.stderr.contains("submodule"), "{done:?}");
 }
+
+#[test]
+fn a_worktree_stays_whose_edits_git_was_told_not_to_see() {
+    for mark in ["--skip-worktree", "--assume-unchanged"] {
+        let sandbox = Sandbox::new();
+        let (session, path) = reserved(&sandbox, "a");
+        sandbox.git_in(&path, &["update-index", mark, "first"]);
+        fs::write(path.join("first"), "edited\n").expect("write");
+        let done = sandbox.heddle(&["agent", "release", "--session", &session]).exits(0);
+        assert!(done.stderr.contains("\"first\""), "{done:?}");
+        assert_eq!(read(&path.join("first")), "edited\n");
+        sandbox.git(&["config", "heddle.retention", "0"]);
+        let kept = sandbox.heddle(&["gc"]).exits(0);
+        assert!(path.exists(), "{kept:?}");
+    }
+}

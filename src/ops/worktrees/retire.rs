@@ -50,6 +50,9 @@ pub fn keeps(context: &Context<'_>, linked: &Linked, thread: &ThreadName) -> Res
     if let Some(submodule) = repo.unpushed_submodule(linked)? {
         found.push(format!("commits of submodule {submodule:?} that no remote of it has"));
     }
+    if let Some(hidden) = repo.hidden_from_status(linked)? {
+        found.push(format!("{hidden:?} is marked so that Git does not look whether it was changed"));
+    }
     Ok(found)
 }
 
