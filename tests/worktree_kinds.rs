@@ -189,3 +189,48 @@ fn a_worktree_stays_whose_edits_git_was_told_not_to_see() {
         assert!(path.exists(), "{kept:?}");
     }
 }
+
+#[test]
+fn a_forced_drop_refuses_what_no_commit_can_keep() {
+    let sandbox = with_submodule();
+    let refused = |thread: &str, reason: &str| {
+        let refused = sandbox.heddle(&["thread", "drop", thread, "--force"]).exits(1);
+        assert!(refused.stderr.contains(reason), "{refused:?}");
+        let list = sandbox.heddle(&["agent", "list", "--alive-only"]).exits(0).json();
+        assert!(list.as_array().expect("array").iter().any(|row| row["thread"] == thread), "{list}");
+    };
+    let (_, path) = reserved(&sandbox, "drafts");
+    let sub = clone_submodule(&sandbox, &path);
+    fs::write(sub.join("draft"), "draft\n").expect("write");
+    refused("drafts", "has uncommitted changes");
+    sandbox.git_in(&sub, &["add", "draft"]);
+    sandbox.git_in(&sub, &["commit", "--quiet", "--message", "only here"]);
+    refused("drafts", "has commits that no remote of it has");
+
+    let (_, path) = reserved(&sandbox, "rebase");
+    for name in ["one", "two"] {
+        sandbox.commit_in(&path, name, "x\n");
+    }
+    let editor = "sequence.editor=sed -i 1s/^/break\\\\n/";
+    sandbox.git_in(&path, &["-c", editor, "rebase", "--quiet", "-i", "HEAD~2"]);
+    refused("rebase", "a rebase is in progress");
+    sandbox.git_in(&path, &["rebase", "--abort"]);
+    sandbox.git_in(&path, &["update-index", "--skip-worktree", "one"]);
+    refused("rebase", "\"one\" is marked");
+    sandbox.git_in(&path, &["update-index", "--no-skip-worktree", "one"]);
+    sandbox.heddle(&["thread", "drop", "rebase", "--force"]).exits(0);
+}
+
+#[test]
+fn a_forced_drop_keeps_what_is_only_staged() {
+    let sandbox = Sandbox::new();
+    let (_, path) = reserved(&sandbox, "a");
+    fs::write(path.join("staged"), "staged\n").expect("write");
+    sandbox.git_in(&path, &["add", "staged"]);
+    fs::remove_file(path.join("staged")).expect("file");
+    fs::write(path.join("loose"), "loose\n").expect("write");
+    let done = sandbox.heddle(&["--json", "thread", "drop", "a", "--force"]).exits(0).json();
+    let kept = text(&done, "worktree_kept_as");
+    assert_eq!(sandbox.git(&["show", &format!("{kept}:loose")]), "loose");
+    assert_eq!(sandbox.git(&["show", &format!("{kept}^2:staged")]), "staged");
+}

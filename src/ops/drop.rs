@@ -60,7 +60,9 @@ pub fn drop(context: &Context<'_>, thread: &ThreadName, standing: &Standing) -> 
         return finish(context, thread, standing);
     };
     let trees = worktrees::whole_for(context, thread)?;
-    if !standing.force {
+    if standing.force {
+        refuse_unkeepable(context, thread, &trees)?;
+    } else {
         // Looked at before the lock is taken: it starts processes. What comes after is
         // caught by the comparison of the tip, and by Git's own look at the worktree.
         refuse_losses(context, thread, &tip, &trees, standing)?;
@@ -242,8 +244,34 @@ fn refuse_losses(
     })
 }
 
-/// A commit of what a worktree has beyond the thread: commits made by hand, uncommitted files.
-/// `None` if there is nothing.
+/// Refuses, also with force, what no commit could keep.
+fn refuse_unkeepable(context: &Context<'_>, thread: &ThreadName, trees: &[Linked]) -> Result<(), Error> {
+    let repo = context.repo;
+    for linked in trees.iter().filter(|linked| linked.is_there()) {
+        let (what, hint) = if let Some(operation) = repo.operation_in(linked)? {
+            (format!("{operation} is in progress there"), "finish it or abort it first")
+        } else if let Some(submodule) = repo.unpushed_submodule(linked)? {
+            let what = format!("submodule {submodule:?} has commits that no remote of it has");
+            (what, "push them first")
+        } else if let Some(submodule) = repo.drafts_in_submodule(linked)? {
+            (format!("submodule {submodule:?} has uncommitted changes"), "commit and push them first")
+        } else if let Some(hidden) = repo.hidden_from_status(linked)? {
+            let what = format!("{hidden:?} is marked so that Git does not look whether it was changed");
+            (what, "git update-index --no-assume-unchanged --no-skip-worktree takes the mark away")
+        } else {
+            continue;
+        };
+        let path = &linked.path;
+        return Err(Error::Refused {
+            message: format!("the worktree of thread '{thread}' at {path:?} has what cannot be kept: {what}"),
+            hint: Some(hint.to_owned()),
+        });
+    }
+    Ok(())
+}
+
+/// A commit of what a worktree has beyond the thread: commits made by hand, uncommitted files, and,
+/// as its second parent, what is staged and differs from both. `None` if there is nothing.
 fn snapshot(linked: &Linked, tip: &CommitId, force: bool) -> Result<Option<CommitId>, Error> {
     if !force || !linked.is_there() {
         return Ok(None);
@@ -254,9 +282,17 @@ fn snapshot(linked: &Linked, tip: &CommitId, force: bool) -> Result<Option<Commi
     let mut staging = Staging::begin(&repo, &head, false, &scope)?;
     staging.stage(&scope, &Limits { max_new_file_size: 0 })?;
     let tree = staging.write_tree()?;
-    if tree != repo.resolve(head.as_str())?.tree {
-        let message = format!("What was not committed in {}\n", linked.path.display());
-        return Ok(Some(staging.commit(&tree, &[&head], &message)?));
+    let before = repo.resolve(head.as_str())?.tree;
+    let staged = repo.staged_tree(linked)?.filter(|staged| *staged != before && *staged != tree);
+    let place = linked.path.display();
+    let staged = staged.map(|staged| {
+        staging.commit(&staged, &[&head], &format!("What was staged and not committed in {place}\n"))
+    });
+    let staged = staged.transpose()?;
+    if tree != before || staged.is_some() {
+        let parents: Vec<&CommitId> = std::iter::once(&head).chain(&staged).collect();
+        let message = format!("What was not committed in {place}\n");
+        return Ok(Some(staging.commit(&tree, &parents, &message)?));
     }
     let known = head == *tip || repo.descends_from(tip, &head)?;
     Ok((!known).then_some(head))
