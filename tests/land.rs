@@ -263,8 +263,10 @@ fn the_target_is_pushed_on_demand_and_a_failed_push_takes_nothing_back() {
     let refused = sandbox.heddle(&["thread", "land", "b", "--push=nowhere"]).exits(1);
     assert!(refused.stderr.contains("there is no remote 'nowhere' to push to"), "{refused:?}");
     assert_eq!(state(&sandbox, "b"), "ready");
-    let failed = sandbox.heddle(&["thread", "land", "b", "--push=file:///nowhere"]).exits(1);
+    let failed = sandbox.heddle(&["--json", "thread", "land", "b", "--push=file:///nowhere"]).exits(1);
     assert!(failed.stderr.contains("the landing itself stands"), "{failed:?}");
+    // One document, and it tells what has landed.
+    assert_eq!(failed.json()["landed"][0]["thread"], "b");
     assert_eq!(state(&sandbox, "b"), "merged");
 }
 

@@ -6,7 +6,7 @@ use crate::names::ThreadName;
 use crate::ops::land::{self, Request, Strategy};
 use crate::ops::worktrees::Retirement;
 use crate::output::documents::FailureKind;
-use crate::output::{exit, present, text_threads as text};
+use crate::output::{exit, hints, present, text_threads as text};
 
 /// The arguments of `thread land`.
 #[derive(Debug, clap::Args)]
@@ -45,10 +45,11 @@ pub enum How {
     Squash,
 }
 
-/// Lands, and prints what came of it; exit code 7 if a thread is blocked.
+/// Lands, and prints what came of it; exit code 7 if a thread is blocked, 1 if what landed could not
+/// be pushed.
 ///
 /// # Errors
-/// As [`land::land`]; [`Error::Refused`] if what landed could not be pushed.
+/// As [`land::land`].
 pub fn run(args: &Args, ground: &mut Ground<'_>) -> Result<u8, Error> {
     let request = Request {
         threads: args.threads.iter().map(|name| ThreadName::parse(name)).collect::<Result<_, _>>()?,
@@ -74,10 +75,12 @@ pub fn run(args: &Args, ground: &mut Ground<'_>) -> Result<u8, Error> {
     }
     ground.print(&present::land(&report), |document, _| text::land(document))?;
     if let Some(failure) = report.push_failure {
-        return Err(Error::Refused {
-            message: format!("what landed was not pushed: {failure}"),
-            hint: Some("the landing itself stands; push the branch yourself".to_owned()),
-        });
+        // Not an error of the command: that would be a second document after the report.
+        let kind = FailureKind::Failed;
+        narrator.error(&format!("what landed was not pushed: {failure}"));
+        let hint = "the landing itself stands; push the branch yourself";
+        narrator.hint(hints::advice_key(kind), hint);
+        return Ok(kind.exit_code());
     }
     Ok(if report.blocked.is_empty() { exit::OK } else { FailureKind::Blocked.exit_code() })
 }
