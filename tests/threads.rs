@@ -415,3 +415,28 @@ fn an_owner_is_not_ended_where_the_command_then_refuses() {
     }
     sandbox.heddle(&["thread", "drop", "d", "--force"]).exits(0);
 }
+
+#[test]
+fn a_dry_run_of_gc_tells_what_gc_then_does() {
+    let sandbox = Sandbox::new();
+    sandbox.git(&["config", "heddle.retention", "0"]);
+    let release_there = |thread: &str| {
+        let reserved = sandbox.reserve(thread, &["--worktree"]);
+        let path = PathBuf::from(text(&reserved, "path"));
+        let mut inside = sandbox.program("sleep", &path, &["60"]).spawn().expect("sleep");
+        release(&sandbox, &text(&reserved, "session_id"));
+        inside.kill().and_then(|()| inside.wait()).expect("killed");
+        path
+    };
+    release_there("goes");
+    let stays = release_there("stays");
+    sandbox.git(&["worktree", "lock", "--reason", "mine", stays.to_str().expect("UTF-8")]);
+    let dry = sandbox.heddle(&["gc", "--dry-run"]).exits(0);
+    let done = sandbox.heddle(&["gc"]).exits(0);
+    assert_eq!(dry.stdout.replace("would remove", "removed"), done.stdout);
+    assert_eq!(dry.stderr, done.stderr);
+    for told in ["worktree ", "thread goes\n", "refs/heddle/dropped/goes/1\n"] {
+        assert!(done.stdout.contains(told), "{done:?}");
+    }
+    assert!(done.stderr.contains("it is locked: mine"), "{done:?}");
+}

@@ -394,6 +394,20 @@ fn ways_back(thread: &ThreadName) -> [String; 2] {
     [format!("{DROPPED}{thread}"), format!("{DROPPED}%{}", thread.key())]
 }
 
+/// The name under which `tip` would be kept if `thread` were dropped now.
+///
+/// # Errors
+/// [`GitError`].
+pub(super) fn would_keep_as(
+    context: &Context<'_>,
+    thread: &ThreadName,
+    tip: &CommitId,
+) -> Result<String, Error> {
+    let record = crate::thread::ThreadRecord::read(&context.layout, thread)?;
+    let generation = record.map_or(0, |record| record.generation.get());
+    Ok(free_name(context.repo, &ways_back(thread), generation, tip)?)
+}
+
 /// The name under which a dropped tip is kept.
 fn free_name(repo: &Repo, bases: &[String; 2], generation: u64, tip: &CommitId) -> Result<String, GitError> {
     for base in bases {

@@ -137,7 +137,13 @@ fn landed_threads(context: &Context<'_>, dry_run: bool, report: &mut Report) -> 
             continue;
         }
         let name = row.thread.as_str().to_owned();
-        if worktrees::whole_for(context, &row.thread)?.iter().any(crate::git::worktree::Linked::is_there) {
+        let trees = worktrees::whole_for(context, &row.thread)?;
+        // With a dry run those are still there that would have gone.
+        let goes = |path: &Path| {
+            let name = path.display().to_string();
+            report.collected.iter().any(|one| one.kind == Kind::Worktree && one.name == name)
+        };
+        if trees.iter().any(|linked| linked.is_there() && !goes(&linked.path)) {
             report.kept.push(format!("thread '{name}' stays: it has a worktree"));
             continue;
         }
@@ -160,6 +166,11 @@ fn landed_threads(context: &Context<'_>, dry_run: bool, report: &mut Report) -> 
             }
         }
         report.collected.push(Collected { kind: Kind::Thread, name });
+        if dry_run && context.settings.retention.is_zero() {
+            // What is kept of it would have its time over at once.
+            let name = drop::would_keep_as(context, &row.thread, tip)?;
+            report.collected.push(Collected { kind: Kind::Dropped, name });
+        }
     }
     Ok(())
 }

@@ -105,9 +105,8 @@ pub(super) fn retire_linked(
     thread: &ThreadName,
 ) -> Result<Retirement, Error> {
     let path = linked.path.clone();
-    if let Some(reason) = &linked.locked {
-        let reasons = vec![format!("it is locked{}{reason}", if reason.is_empty() { "" } else { ": " })];
-        return Ok(Retirement::Kept { path, reasons });
+    if let Some(reason) = locked(linked) {
+        return Ok(Retirement::Kept { path, reasons: vec![reason] });
     }
     if finish_removal(context, linked)? {
         return Ok(Retirement::Removed(path));
@@ -119,18 +118,34 @@ pub(super) fn retire_linked(
     }
     let _captures = lock_captures(context, &linked.git_dir, &linked.path)?;
     moves::recover(context, &Checkout::of(linked))?;
-    let mut reasons = keeps(context, linked, thread)?;
-    if let Some(pid) = last_command(context, linked)? {
-        reasons.push(format!("its last command, process {pid}, may still live"));
-    }
-    for other in inhabitants(&path) {
-        reasons.push(format!("process {} ({}) works in it", other.pid, other.name));
-    }
+    let reasons = reasons_to_stay(context, linked, thread)?;
     if !reasons.is_empty() {
         return Ok(Retirement::Kept { path, reasons });
     }
     context.repo.remove_worktree(linked, &Holds::Work)?;
     Ok(Retirement::Removed(path))
+}
+
+/// That a worktree is locked, in words.
+fn locked(linked: &Linked) -> Option<String> {
+    let reason = linked.locked.as_ref()?;
+    Some(format!("it is locked{}{reason}", if reason.is_empty() { "" } else { ": " }))
+}
+
+/// Why a worktree that is there does not go: what would be lost, and who is in it.
+fn reasons_to_stay(
+    context: &Context<'_>,
+    linked: &Linked,
+    thread: &ThreadName,
+) -> Result<Vec<String>, Error> {
+    let mut reasons = keeps(context, linked, thread)?;
+    if let Some(pid) = last_command(context, linked)? {
+        reasons.push(format!("its last command, process {pid}, may still live"));
+    }
+    for other in inhabitants(&linked.path) {
+        reasons.push(format!("process {} ({}) works in it", other.pid, other.name));
+    }
+    Ok(reasons)
 }
 
 /// A worktree that heddle made and that no live session uses.
@@ -190,7 +205,11 @@ pub fn sweep(context: &Context<'_>, unused: &Unused, look: bool) -> Result<Vec<S
         return Ok(vec!["it is used again".to_owned()]);
     }
     if look {
-        return if linked.is_there() { keeps(context, &linked, thread) } else { Ok(Vec::new()) };
+        return match locked(&linked) {
+            Some(reason) => Ok(vec![reason]),
+            None if linked.is_going() || !linked.is_there() => Ok(Vec::new()),
+            None => reasons_to_stay(context, &linked, thread),
+        };
     }
     match retire_linked(context, &linked, thread)? {
         Retirement::Kept { reasons, .. } => Ok(reasons),
