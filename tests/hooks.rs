@@ -353,6 +353,50 @@ fn the_next_owner_may_work_in_the_worktree_of_the_last() {
 }
 
 #[test]
+fn the_worktree_of_the_next_owner_does_not_speak_for_the_last() {
+    const FIX: &str = "refs/heddle/threads/fix";
+    let (sandbox, reserved, _) = Sandbox::owned(&[]);
+    let lost = text(&reserved, "session_id");
+    let release = ["agent", "release", "--session", &lost, "--status", "abandoned", "--force"];
+    sandbox.heddle(&release).exits(0);
+    let next = sandbox.heddle(&["agent", "reserve", "--thread", "fix", "--resume", "--worktree"]);
+    let next = next.exits(0).json();
+    let (owner, path) = (text(&next, "session_id"), PathBuf::from(text(&next, "path")));
+    let main = sandbox.commit("next");
+    let tip = sandbox.tip("fix");
+    let run = |session: &str, args: &[&str]| {
+        let mut command = sandbox.program("git", &path, args);
+        Answer::of(&command.env("HEDDLE_SESSION", session).output().expect("git"))
+    };
+    let attempts: [&[&str]; 5] = [
+        &["commit", "--allow-empty", "-m", "x"],
+        &["commit", "--no-verify", "--amend", "--allow-empty", "-m", "x"],
+        &["update-ref", FIX, &main],
+        &["update-ref", "-d", FIX],
+        &["reset", "--hard", &main],
+    ];
+    for attempt in attempts {
+        let answer = run(&lost, attempt);
+        assert_ne!(answer.code, 0, "git {attempt:?}: {answer:?}");
+        assert!(answer.stderr.contains(&lost), "{answer:?}");
+        assert_eq!(sandbox.tip("fix"), tip, "git {attempt:?}");
+        assert_eq!(sandbox.git_in(&path, &["rev-parse", "HEAD"]), tip, "git {attempt:?}");
+    }
+    // Only warned about, it stays off the thread all the same.
+    let args = ["-c", "heddle.hooks=warn", "commit", "--allow-empty", "-m", "x"];
+    let warned = run(&lost, &args).exits(0);
+    assert!(warned.stderr.contains("is not on thread 'fix'"), "{warned:?}");
+    assert_eq!(sandbox.tip("fix"), tip);
+    run(&owner, &["reset", "--hard", &tip]).exits(0);
+    // Whoever is alive, or nobody knows, has lost nothing.
+    let other = sandbox.heddle(&["agent", "reserve", "--thread", "other"]).exits(0).json();
+    for session in [&owner, &text(&other, "session_id"), "agent-0000", ""] {
+        run(session, &["commit", "--allow-empty", "-m", "x"]).exits(0);
+        assert_eq!(sandbox.tip("fix"), sandbox.git_in(&path, &["rev-parse", "HEAD"]), "{session}");
+    }
+}
+
+#[test]
 fn a_worktree_of_ones_own_is_kept_only_while_its_session_may_not_know() {
     let sandbox = Sandbox::new();
     hooks::install(&sandbox.root().join(".git"));

@@ -25,6 +25,19 @@ pub(super) fn refuse_lost(binding: &Binding, lost: &SessionError) -> Verdict {
     )
 }
 
+/// The refusal of what a session that was lost does in the worktree of another.
+pub(super) fn refuse_other(session: &Session, lost: &SessionError) -> Verdict {
+    let Session { session_id: id, thread, .. } = session;
+    Verdict::refuse(
+        format!(
+            "{lost}, HEDDLE_SESSION names it, and this worktree works for session '{id}' on thread '{thread}'"
+        ),
+        format!(
+            "whoever works for session '{id}' unsets HEDDLE_SESSION or sets it to that; anybody else reserves again"
+        ),
+    )
+}
+
 /// The session that `claim` names, if it may act: it owns its thread, and its token was
 /// shown where that is asked for.
 ///

@@ -13,7 +13,7 @@
 //! The tip is compared and swapped from HEAD's old value under the thread's lock: whoever
 //! comes second finds the tip elsewhere, and nothing lands.
 
-use super::Verdict;
+use super::{Call, Verdict};
 use crate::context::Context;
 use crate::error::Error;
 use crate::git::head::Moved;
@@ -28,7 +28,11 @@ use crate::thread::owned::BoundWorktree;
 /// # Errors
 /// [`crate::store::StoreError`] for records that cannot be understood;
 /// [`crate::git::GitError`].
-pub(super) fn after_move(context: &Context<'_>, new: Option<&CommitId>) -> Result<Verdict, Error> {
+pub(super) fn after_move(
+    call: &Call<'_>,
+    context: &Context<'_>,
+    new: Option<&CommitId>,
+) -> Result<Verdict, Error> {
     let repo = context.repo;
     let Some(new) = new else { return Ok(Verdict::PASS) };
     let Tie::Held(session) = Tie::of(context, repo.git_dir())? else { return Ok(Verdict::PASS) };
@@ -41,7 +45,7 @@ pub(super) fn after_move(context: &Context<'_>, new: Option<&CommitId>) -> Resul
         Some(Moved { old: Some(old), new: at, commits: true })
             if at == *new && repo.descends_from(new, &old)? =>
         {
-            land(context, &session, &old, new)
+            land(call, context, &session, &old, new)
         }
         _ => Ok(Verdict::PASS),
     }
@@ -52,6 +56,7 @@ pub(super) fn after_move(context: &Context<'_>, new: Option<&CommitId>) -> Resul
 /// # Errors
 /// [`crate::git::GitError`].
 pub(super) fn land(
+    call: &Call<'_>,
     context: &Context<'_>,
     session: &Session,
     old: &CommitId,
@@ -59,6 +64,9 @@ pub(super) fn land(
 ) -> Result<Verdict, Error> {
     let repo = context.repo;
     let thread = &session.thread;
+    if let Some(lost) = call.lost(context) {
+        return Ok(Verdict::warn(format!("{} is not on thread '{thread}': {lost}", new.short())));
+    }
     let tip = repo.read_ref(&thread.tip_ref())?;
     if tip.as_ref() != Some(old) {
         let left = tip.filter(|tip| tip != new).map(|tip| {

@@ -33,6 +33,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::names::{CommitId, ThreadName};
 use crate::ops::acting::Claim;
+use crate::session::SessionError;
 use crate::settings::Enforcement;
 
 /// A hook of Git's that heddle answers.
@@ -138,6 +139,17 @@ impl Call<'_> {
     fn acts_for(&self, context: &Context<'_>, thread: &ThreadName) -> bool {
         let session = self.claim.and_then(|claim| bound::acting(context, claim).ok());
         session.is_some_and(|session| session.thread == *thread)
+    }
+
+    /// How the caller's session has lost its thread, if it has: a worktree that works for another
+    /// does not speak for it. A session that is alive, or that nobody knows, has lost nothing.
+    fn lost(&self, context: &Context<'_>) -> Option<SessionError> {
+        match bound::acting(context, self.claim?) {
+            Err(Error::Session(lost @ (SessionError::Ended { .. } | SessionError::Replaced { .. }))) => {
+                Some(lost)
+            }
+            _ => None,
+        }
     }
 }
 

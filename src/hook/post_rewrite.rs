@@ -33,7 +33,7 @@ pub(super) fn decide(call: &Call<'_>, context: &Context<'_>) -> Result<Verdict, 
         _ => None,
     };
     match before {
-        Some(before) if before != head => landing::land(context, &session, &before, &head),
+        Some(before) if before != head => landing::land(call, context, &session, &before, &head),
         _ => Ok(Verdict::PASS),
     }
 }

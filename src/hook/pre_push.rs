@@ -83,7 +83,7 @@ fn judge_thread(name: &str, call: &Call<'_>, context: &Context<'_>) -> Result<Op
     };
     let acts = call.claim.and_then(|claim| acting(context, claim).ok());
     let works_here = match Tie::of(context, context.repo.git_dir())? {
-        Tie::Held(session) => session.session_id == owner.id,
+        Tie::Held(session) => session.session_id == owner.id && call.lost(context).is_none(),
         _ => false,
     };
     if works_here || acts.is_some_and(|session| session.session_id == owner.id) {

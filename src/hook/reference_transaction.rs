@@ -21,7 +21,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::bound::{acting, refuse_lost};
+use super::bound::{acting, refuse_lost, refuse_other};
 use super::landing;
 use super::{Call, Verdict, commit};
 use crate::context::Context;
@@ -81,7 +81,7 @@ pub(super) fn decide(call: &Call<'_>, context: &Context<'_>) -> Result<Verdict, 
             Ok(Verdict::PASS)
         }
         "committed" if !call.vouched => match updates.find(|update| update.name == "HEAD") {
-            Some(update) => landing::after_move(context, update.new_commit().as_ref()),
+            Some(update) => landing::after_move(call, context, update.new_commit().as_ref()),
             None => Ok(Verdict::PASS),
         },
         _ => Ok(Verdict::PASS),
@@ -112,21 +112,31 @@ fn worktree_of(name: &str, context: &Context<'_>) -> Option<PathBuf> {
     }
 }
 
-/// Judges a move of a HEAD: it may not move in a worktree whose session was lost.
+/// Judges a move of a HEAD: it may not move in a worktree whose session was lost, nor on behalf
+/// of a session that was lost, as what is committed there lands on the thread.
 fn judge_head(
     update: &Update<'_>,
     git_dir: &Path,
     call: &Call<'_>,
     context: &Context<'_>,
 ) -> Result<Verdict, Error> {
-    let Tie::Lost(binding, lost) = Tie::of(context, git_dir)? else { return Ok(Verdict::PASS) };
+    let tie = Tie::of(context, git_dir)?;
+    if matches!(tie, Tie::Free | Tie::Unknown(_)) {
+        return Ok(Verdict::PASS);
+    }
     // `git worktree add` reports the HEAD of the worktree that it makes from the one that it
     // runs in. Git has a HEAD locked that it is about to move.
     let moves = context.repo.lock_of_head(git_dir).exists() && !is_at(git_dir, update, context);
-    if !moves || call.acts_for(context, &binding.thread) {
-        return Ok(Verdict::PASS);
-    }
-    Ok(refuse_lost(&binding, &lost))
+    Ok(match tie {
+        Tie::Lost(binding, lost) if moves && !call.acts_for(context, &binding.thread) => {
+            refuse_lost(&binding, &lost)
+        }
+        Tie::Held(session) if moves => match call.lost(context) {
+            Some(lost) => refuse_other(&session, &lost),
+            None => Verdict::PASS,
+        },
+        _ => Verdict::PASS,
+    })
 }
 
 /// Whether HEAD of the worktree is already what the update makes of it.
@@ -192,7 +202,9 @@ fn judge_move(update: &Update<'_>, call: &Call<'_>, context: &Context<'_>) -> Re
         }
     }
     match Tie::of(context, context.repo.git_dir())? {
-        Tie::Held(session) if session.session_id == owner => return Ok(Verdict::PASS),
+        Tie::Held(session) if session.session_id == owner && call.lost(context).is_none() => {
+            return Ok(Verdict::PASS);
+        }
         Tie::Lost(_, lost @ (SessionError::Ended { .. } | SessionError::Replaced { .. })) => {
             why = format!("{why}: {lost}");
         }
