@@ -716,6 +716,27 @@ fn a_day_of_work(hooked: bool) -> Vec<String> {
 }
 
 #[test]
+fn whom_a_hook_leaves_in_the_background_nobody_waits_for() {
+    let (sandbox, reserved, path) = Sandbox::owned(&[]);
+    let (gate, done) = (sandbox.home().join("gate"), sandbox.home().join("done"));
+    fs::write(&gate, "").expect("a file");
+    let script = format!(
+        "#!/bin/sh\n(for i in $(seq 300); do [ -e '{}' ] || break; sleep 0.1; done; : >'{}') &\n",
+        gate.display(),
+        done.display()
+    );
+    for hook in ["post-checkout", "commit-msg"] {
+        write_program(sandbox.root().join(".git/hooks").join(hook), &script);
+    }
+    sandbox.heddle(&["agent", "reserve", "--thread", "other", "--worktree"]).exits(0);
+    put(&path, "file", "text\n");
+    let args = ["agent", "capture", "--session", &text(&reserved, "session_id"), "-m", "x"];
+    sandbox.heddle_in(&path, &args).exits(0);
+    assert!(!done.exists());
+    fs::remove_file(&gate).expect("the file");
+}
+
+#[test]
 fn everything_else_is_untouched() {
     let (with, without) = (a_day_of_work(true), a_day_of_work(false));
     for (with, without) in with.iter().zip(&without) {

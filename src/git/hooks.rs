@@ -7,6 +7,7 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use super::program::Program;
 use super::{GitError, Repo};
@@ -53,7 +54,8 @@ impl GitVersion {
     /// # Errors
     /// [`GitError::Start`], [`GitError::Program`].
     pub fn ask() -> Result<Self, GitError> {
-        let output = Program::run(std::process::Command::new("git").arg("version"), None)?;
+        let output =
+            Program::run(std::process::Command::new("git").arg("version").stdin(Stdio::null()), None)?;
         Ok(Self::parse(String::from_utf8_lossy(&output).trim()))
     }
 
@@ -222,7 +224,7 @@ impl Repo {
 /// [`GitError::Start`], [`GitError::Program`] for a value that is no path.
 pub fn template_folder() -> Result<Option<PathBuf>, GitError> {
     let mut command = std::process::Command::new("git");
-    command.args(["config", "--null", "--type=path", "--get", "init.templateDir"]);
+    command.args(["config", "--null", "--type=path", "--get", "init.templateDir"]).stdin(Stdio::null());
     let output = Program::output(&mut command, None)?;
     match output.status.code() {
         Some(0) => {}

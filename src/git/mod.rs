@@ -44,6 +44,7 @@ pub mod remote;
 mod removal;
 pub mod repo;
 pub mod rules;
+mod said;
 pub mod scratch;
 pub mod stage;
 mod staged;

@@ -18,7 +18,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use super::GitError;
+use super::{GitError, said};
 use crate::store::voucher::{self, Voucher};
 
 /// What `git rev-parse --local-env-vars` lists, without the variables that carry `git -c`.
@@ -177,28 +177,29 @@ impl Program {
         Ok(u8::try_from(code).unwrap_or(1))
     }
 
-    /// Runs `command` to its end whatever its exit status.
+    /// Runs `command` to its end whatever its exit status. What it leaves running (a hook may) is
+    /// not waited for, though it have the output open.
     ///
     /// # Errors
     /// [`GitError::Start`] if it cannot be started or its output cannot be read.
     pub fn output(command: &mut Command, input: Option<&[u8]>) -> Result<Output, GitError> {
         let start = |source| GitError::Start { source };
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let Some(input) = input else {
-            return command.output().map_err(start);
+        if input.is_some() {
+            command.stdin(Stdio::piped());
+        }
+        let mut child = command.spawn().map_err(start)?;
+        let Some((mut stdin, input)) = child.stdin.take().zip(input) else {
+            return said::read(child).map_err(start);
         };
-        let mut child = command.stdin(Stdio::piped()).spawn().map_err(start)?;
-        let stdin = child.stdin.take();
         std::thread::scope(|scope| {
             // Fed from a thread of its own: a child that prints much before it has read
             // all would otherwise wait for us while we wait for it.
             scope.spawn(move || {
-                if let Some(mut stdin) = stdin {
-                    // A child that exits early closes the pipe; its status tells why.
-                    let _ = stdin.write_all(input);
-                }
+                // A child that exits early closes the pipe; its status tells why.
+                let _ = stdin.write_all(input);
             });
-            child.wait_with_output().map_err(start)
+            said::read(child).map_err(start)
         })
     }
 
