@@ -18,7 +18,8 @@ fn stands_in_line(pid: u32, inode: u64) -> bool {
     locks.lines().any(|line| line.contains(&of_file) && line.contains(&format!(" {pid} ")))
 }
 
-/// How often any thread of `pid` gave up the processor to wait for something.
+/// How often a thread of `pid` that stands in line gave up the processor to wait for something. (Its
+/// first thread looks at the clock.)
 fn waits(pid: u32) -> u64 {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("tasks");
     let of_task = |task: fs::DirEntry| {
@@ -26,7 +27,8 @@ fn waits(pid: u32) -> u64 {
         let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
         line.and_then(|count| count.trim().parse::<u64>().ok()).expect("a count")
     };
-    tasks.flatten().map(of_task).sum()
+    let first = pid.to_string();
+    tasks.flatten().filter(|task| task.file_name() != first.as_str()).map(of_task).sum()
 }
 
 /// Starts a waiter, and returns once it stands in line behind those before it.
@@ -76,4 +78,26 @@ fn many_waiters_get_the_thread_in_the_order_of_arrival_and_only_the_first_is_wok
         assert_eq!(answer["generation"], at + 2, "waiter {at}");
         owner = text(&answer, "session_id");
     }
+}
+
+#[test]
+fn a_thread_that_is_free_does_not_wait_for_a_stopped_waiter() {
+    let sandbox = Sandbox::new();
+    let owner = text(&sandbox.reserve("t", &[]), "session_id");
+    let mut stopped = line_up(&sandbox);
+    let next = line_up(&sandbox);
+    let signal = |name: &str| {
+        let told = std::process::Command::new("kill").args([name, &stopped.id().to_string()]).status();
+        assert!(told.expect("kill").success());
+    };
+    signal("-STOP");
+    sandbox.heddle(&["agent", "release", "--session", &owner]).exits(0);
+    let answer = Answer::of(&next.wait_with_output().expect("waiter")).exits(0).json();
+    assert_eq!(answer["generation"], 2);
+    // Who waits in vain is told whose the thread is by now.
+    let late = sandbox.heddle(&["agent", "reserve", "--thread", "t", "--wait=1s"]).exits(3);
+    assert!(late.stderr.contains(&text(&answer, "session_id")), "{late:?}");
+    signal("-CONT");
+    sandbox.heddle(&["agent", "release", "--session", &text(&answer, "session_id")]).exits(0);
+    assert!(stopped.wait().expect("waiter").success());
 }

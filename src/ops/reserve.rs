@@ -26,7 +26,7 @@ use crate::store::at_once;
 use crate::store::atomic_file::{self, Durability};
 use crate::store::events::{self, Event};
 use crate::store::journal::{self, Action, Entry, RefMove};
-use crate::store::lock::Turn;
+use crate::store::lock::Place;
 use crate::thread::locked::{Owner, owner_of};
 use crate::thread::owned::rfc3339;
 use crate::thread::recover::recover;
@@ -34,6 +34,8 @@ use crate::thread::{LockedThread, ThreadRecord};
 
 /// How often a waiter looks whether the owner has died without a word.
 const LOOK: Duration = Duration::from_millis(500);
+/// How often one who is not the first in the line looks whether nobody takes the thread.
+const ASIDE: Duration = Duration::from_secs(1);
 /// How many commits of a thread that comes from elsewhere are asked for its last generation.
 const TAKEN_UP: usize = 10_000;
 
@@ -146,9 +148,10 @@ fn claim(context: &Context<'_>, request: &Request, holder: &Holder) -> Result<Re
     let started = Instant::now();
     // Watched before the first look, so that no change falls between look and wait.
     let watch = request.wait.map(|_| watch(context)).transpose()?;
-    let mut first: Option<Box<Conflict>> = None;
-    let mut turn = None;
+    let left = || request.wait.flatten().map(|limit| limit.saturating_sub(started.elapsed()));
+    let mut place = None;
     loop {
+        let over = left().is_some_and(|left| left.is_zero());
         let conflict = match attempt(context, request, holder, anchor.as_ref()) {
             Err(Error::Conflict(conflict)) if conflict.kind == ConflictKind::LiveOwner => conflict,
             other => {
@@ -159,21 +162,14 @@ fn claim(context: &Context<'_>, request: &Request, holder: &Holder) -> Result<Re
                 });
             }
         };
-        // However long it took, the answer is the first refusal.
-        let refusal = first.take().unwrap_or(conflict);
-        let (Some(limit), Some(watch)) = (request.wait, &watch) else {
-            return Err(Error::Conflict(refusal));
+        let Some(watch) = watch.as_ref().filter(|_| !over) else { return Err(Error::Conflict(conflict)) };
+        // Those who wait line up behind one lock, which the system hands on in the order of
+        // arrival; the first of them watches.
+        let place = match &mut place {
+            Some(place) => place,
+            none => none.insert(Place::take(&context.layout.queue(&request.thread))?),
         };
-        let left = || limit.map(|limit| limit.saturating_sub(started.elapsed()));
-        if turn.is_none() {
-            // Those who wait line up behind one lock, which the system hands on in the
-            // order of arrival; the first of them watches.
-            turn = Turn::take(&context.layout.queue(&request.thread), left())?;
-        }
-        if turn.is_none() || !wait_for_end(context, &request.thread, watch, left) {
-            return Err(Error::Conflict(refusal));
-        }
-        first = Some(refusal);
+        wait(context, &request.thread, place, watch, left)?;
     }
 }
 
@@ -186,25 +182,37 @@ fn watch(context: &Context<'_>) -> Result<Watch, Error> {
     Watch::new(&folder).map_err(io)
 }
 
-/// Waits until the thread seems to have no owner that may live; false after the limit.
+/// Waits until the thread seems to have no owner that may live, or the limit is over.
 /// Reads only, and takes no lock.
-fn wait_for_end(
+///
+/// Who is first in the line may be stopped. So the others look too: a thread that nobody has
+/// taken from one look to the next is nobody's turn.
+fn wait(
     context: &Context<'_>,
     thread: &ThreadName,
+    place: &mut Place,
     watch: &Watch,
     left: impl Fn() -> Option<Duration>,
-) -> bool {
+) -> Result<(), Error> {
+    let mut was_free = false;
     loop {
-        let record = ThreadRecord::read(&context.layout, thread).ok().flatten();
-        if owner_of(context, record.as_ref()).is_none_or(|owner| !owner.liveness.may_live()) {
-            return true;
-        }
+        let first = place.is_first(left().unwrap_or(ASIDE).min(ASIDE))?;
+        let free = seems_free(context, thread);
         let left = left().unwrap_or(LOOK);
-        if left.is_zero() {
-            return false;
+        if free && (first || was_free) || left.is_zero() {
+            return Ok(());
         }
-        watch.wait(left.min(LOOK));
+        was_free = free;
+        if first {
+            watch.wait(left.min(LOOK));
+        }
     }
+}
+
+/// Whether the thread has no owner that may live.
+fn seems_free(context: &Context<'_>, thread: &ThreadName) -> bool {
+    let record = ThreadRecord::read(&context.layout, thread).ok().flatten();
+    owner_of(context, record.as_ref()).is_none_or(|owner| !owner.liveness.may_live())
 }
 
 /// A name that differs from an existing thread's only in case would be the same file.

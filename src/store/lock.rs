@@ -11,8 +11,9 @@ use std::fmt;
 use std::fs::{File, TryLockError};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -129,38 +130,45 @@ impl FileLock {
     }
 }
 
-/// A place at the head of a queue; left when dropped.
+/// A place in a queue; left when dropped.
 #[must_use = "the place is left when this value is dropped"]
 #[derive(Debug)]
-pub struct Turn {
-    _file: File,
+pub struct Place {
+    path: PathBuf,
+    coming: Receiver<io::Result<File>>,
+    head: Option<File>,
 }
 
-impl Turn {
-    /// Waits for the head of the queue at `path`, at most for `limit`; `None` if it was not
-    /// reached. The system wakes those who wait in the order in which they came.
+impl Place {
+    /// Lines up in the queue at `path`. The system wakes those who wait in the order in which
+    /// they came.
     ///
     /// # Errors
     /// [`StoreError::Io`].
-    pub fn take(path: &Path, limit: Option<Duration>) -> Result<Option<Self>, StoreError> {
+    pub fn take(path: &Path) -> Result<Self, StoreError> {
         let open = no_follow().read(true).write(true).create(true).mode(0o666).open(path);
         let file = open.map_err(StoreError::io("lock", path))?;
-        let (sender, receiver) = std::sync::mpsc::channel();
+        let (sender, coming) = std::sync::mpsc::channel();
         // A blocking lock has no time limit, so it is taken by a thread of its own. One
         // that comes too late finds nobody listening and gives the lock back.
         std::thread::spawn(move || {
             let taken = file.lock().map(|()| file);
             let _ = sender.send(taken);
         });
-        let taken = match limit {
-            Some(limit) => receiver.recv_timeout(limit).ok(),
-            None => receiver.recv().ok(),
-        };
-        match taken {
-            Some(Ok(_file)) => Ok(Some(Self { _file })),
-            Some(Err(error)) => Err(StoreError::io("lock", path)(error)),
-            None => Ok(None),
+        Ok(Self { path: path.to_owned(), coming, head: None })
+    }
+
+    /// Whether this is the head of the queue, or becomes it within `limit`.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn is_first(&mut self, limit: Duration) -> Result<bool, StoreError> {
+        if self.head.is_none()
+            && let Ok(taken) = self.coming.recv_timeout(limit)
+        {
+            self.head = Some(taken.map_err(StoreError::io("lock", &self.path))?);
         }
+        Ok(self.head.is_some())
     }
 }
 
