@@ -29,6 +29,9 @@ const LOCK_SUFFIX: usize = ".lock".len();
 /// The longest whole thread name: paths end at 4,096 bytes, and the Git directory needs
 /// its part of them.
 const THREAD_MAX: usize = 1024;
+/// The most segments of a thread's name. libgit2 lists nothing more once it has met a ref with a
+/// hundred, and that a thread is fetched or dropped puts a few before its name.
+const SEGMENTS_MAX: usize = 64;
 /// A key longer than this is shortened to a prefix and a hash.
 const KEY_MAX: usize = 200;
 
@@ -78,8 +81,8 @@ impl ThreadName {
     ///
     /// # Errors
     /// [`NameError::Thread`] if `git check-ref-format refs/heddle/threads/<name>` would
-    /// refuse it, if it starts with `-` (no command could take it unescaped), or if a
-    /// segment leaves no room for `.lock` in a file name.
+    /// refuse it, if it starts with `-` (no command could take it unescaped), if a segment
+    /// leaves no room for `.lock` in a file name, or if it has so many that nothing lists it.
     pub fn parse(name: &str) -> Result<Self, NameError> {
         match thread_name_fault(name) {
             Some(reason) => Err(NameError::Thread { name: name.to_owned(), reason }),
@@ -161,6 +164,9 @@ fn thread_name_fault(name: &str) -> Option<&'static str> {
     }
     if name.contains([' ', '~', '^', ':', '?', '*', '[', '\\']) {
         return Some("it contains a space or one of ~ ^ : ? * [ \\, which Git does not allow in a ref");
+    }
+    if name.split('/').count() > SEGMENTS_MAX {
+        return Some("it has more than 64 segments (parts between '/')");
     }
     for segment in name.split('/') {
         if segment.is_empty() {
@@ -375,6 +381,14 @@ mod tests {
         let long = format!("{}/x", "é".repeat(120));
         assert!(key(&long).len() <= KEY_MAX, "{}", key(&long));
         assert_ne!(key(&long), key(&format!("{}/y", "é".repeat(120))));
+    }
+
+    #[test]
+    fn a_name_has_no_more_segments_than_are_listed() {
+        let deep = |segments: usize| vec!["s"; segments].join("/");
+        assert!(ThreadName::parse(&deep(SEGMENTS_MAX)).is_ok());
+        let refused = ThreadName::parse(&deep(SEGMENTS_MAX + 1)).expect_err("too deep");
+        assert!(refused.to_string().contains("more than 64 segments"), "{refused}");
     }
 
     #[test]

@@ -493,3 +493,16 @@ fn looking_opens_nothing_of_the_repository_for_writing() {
         }
     }
 }
+
+#[test]
+fn the_deepest_name_is_listed_and_hides_nobody() {
+    let sandbox = Sandbox::new();
+    let deepest = ["s"; 64].join("/");
+    reserved(&sandbox, &deepest, &[]);
+    reserved(&sandbox, "then", &[]);
+    assert_eq!(names(&sandbox, &[]), [deepest.as_str(), "then"]);
+    let deeper = format!("{deepest}/s");
+    sandbox.heddle(&["agent", "reserve", "--thread", &deeper]).exits(2);
+    sandbox.heddle(&["thread", "drop", &deepest, "--force"]).exits(0);
+    assert_eq!(names(&sandbox, &[]), ["then"]);
+}
