@@ -58,9 +58,15 @@ pub enum NameError {
         /// The id as given.
         id: String,
     },
-    /// A generation of zero.
-    #[error("invalid generation 0: generations start at 1")]
-    Generation,
+    /// A generation of zero, or above the highest.
+    #[error("invalid generation {number}: generations go from 1 to {}", Generation::MAX)]
+    Generation {
+        /// The number.
+        number: u64,
+    },
+    /// The highest generation was given out.
+    #[error("its generation is the highest there is, {}: no owner can follow", Generation::MAX)]
+    NoGeneration,
 }
 
 /// The name of a thread: one or more segments separated by `/`, valid below
@@ -289,18 +295,28 @@ object_id!(TreeId, "tree");
 pub struct Generation(NonZeroU64);
 
 impl Generation {
+    /// That of a thread's first owner.
+    pub const FIRST: Self = Self(NonZeroU64::MIN);
+    /// The highest that is read, and given out: what a signed integer of 64 bits holds, as there
+    /// are readers that have no other.
+    pub const MAX: u64 = i64::MAX as u64;
+
     /// A generation as read from a record or a trailer.
     ///
     /// # Errors
-    /// [`NameError::Generation`] for zero.
+    /// [`NameError::Generation`] for zero, and above [`Self::MAX`].
     pub fn new(number: u64) -> Result<Self, NameError> {
-        NonZeroU64::new(number).map(Self).ok_or(NameError::Generation)
+        let found = NonZeroU64::new(number).filter(|_| number <= Self::MAX);
+        found.map(Self).ok_or(NameError::Generation { number })
     }
 
     /// The generation of the owner that follows `last`; `None` is a thread that never had one.
-    #[must_use]
-    pub fn after(last: Option<Self>) -> Self {
-        Self(last.map_or(NonZeroU64::MIN, |last| last.0.saturating_add(1)))
+    ///
+    /// # Errors
+    /// [`NameError::NoGeneration`] if no other can: two owners never have the same.
+    pub fn after(last: Option<Self>) -> Result<Self, NameError> {
+        let Some(last) = last else { return Ok(Self::FIRST) };
+        last.0.checked_add(1).and_then(|next| Self::new(next.get()).ok()).ok_or(NameError::NoGeneration)
     }
 
     /// The number.
@@ -389,6 +405,17 @@ mod tests {
         assert!(ThreadName::parse(&deep(SEGMENTS_MAX)).is_ok());
         let refused = ThreadName::parse(&deep(SEGMENTS_MAX + 1)).expect_err("too deep");
         assert!(refused.to_string().contains("more than 64 segments"), "{refused}");
+    }
+
+    #[test]
+    fn no_two_owners_get_the_same_generation() {
+        let highest = Generation::new(Generation::MAX).expect("the highest");
+        assert_eq!(Generation::after(Some(highest)), Err(NameError::NoGeneration));
+        let before = Generation::new(Generation::MAX - 1).expect("a generation");
+        assert_eq!(Generation::after(Some(before)), Ok(highest));
+        for number in [0, Generation::MAX + 1, u64::MAX] {
+            assert_eq!(Generation::new(number), Err(NameError::Generation { number }));
+        }
     }
 
     #[test]

@@ -153,6 +153,33 @@ fn every_new_owner_raises_the_generation() {
 }
 
 #[test]
+fn no_owner_follows_the_highest_generation() {
+    let sandbox = Sandbox::new();
+    let tree = sandbox.git(&["rev-parse", "HEAD^{tree}"]);
+    let make = |thread: &str, generation: u64| {
+        let session = "agent-01m8bmdwdyyk70823ycvckpqtg";
+        let message = format!(
+            "m\n\nHeddle-Thread: {thread}\nHeddle-Session: {session}\nHeddle-Generation: {generation}\n"
+        );
+        let commit = sandbox.git(&["commit-tree", &tree, "-p", "HEAD", "-m", &message]);
+        sandbox.git(&["update-ref", &format!("refs/heddle/threads/{thread}"), &commit]);
+    };
+    let highest = u64::MAX / 2;
+    make("highest", highest);
+    let refused = sandbox.heddle(&["agent", "reserve", "--thread", "highest", "--resume"]).exits(1);
+    assert!(refused.stderr.contains("no owner can follow"), "{refused:?}");
+    make("last", highest - 1);
+    let last = sandbox.reserve("last", &["--resume"]);
+    assert_eq!(last["generation"], highest);
+    sandbox.heddle(&["agent", "release", "--session", &id_of(&last)]).exits(0);
+    sandbox.heddle(&["agent", "reserve", "--thread", "last", "--resume"]).exits(1);
+    // What is beyond is no generation.
+    make("beyond", u64::MAX);
+    let found = sandbox.heddle(&["verify", "beyond"]).exits(7);
+    assert!(found.stdout.contains("that is no generation"), "{found:?}");
+}
+
+#[test]
 fn a_lapsed_lease_lets_the_next_in_and_the_replaced_session_can_do_nothing() {
     let sandbox = Sandbox::new();
     let first = sandbox.reserve("t", &["--ttl", "1"]);

@@ -405,7 +405,7 @@ fn make_session(
         thread: thread.name().clone(),
         anchor_state: anchor.commit.clone(),
         anchor_root: anchor.tree.clone(),
-        generation: Generation::after(last),
+        generation: Generation::after(last)?,
         state: State::Active,
         task: request.task.clone(),
         path: None,

@@ -15,7 +15,9 @@ pub fn kind(error: &Error) -> FailureKind {
         Error::Name(NameError::Thread { .. } | NameError::Session { .. }) | Error::Usage { .. } => {
             FailureKind::Usage
         }
-        Error::Name(NameError::ObjectId { .. } | NameError::Generation) => FailureKind::Failed,
+        Error::Name(NameError::ObjectId { .. } | NameError::Generation { .. } | NameError::NoGeneration) => {
+            FailureKind::Failed
+        }
         Error::Git(error) => git_kind(error),
         Error::Store(StoreError::Busy { .. }) => FailureKind::Temporary,
         Error::Store(StoreError::Io { .. } | StoreError::Damaged { .. } | StoreError::Newer { .. }) => {

@@ -46,7 +46,7 @@ pub fn rebuild(context: &Context<'_>, name: &ThreadName) -> Result<(), Error> {
         None => None,
     };
     let generation = last.as_ref().map(|session| session.generation).max(committed);
-    let generation = generation.unwrap_or_else(|| Generation::after(None));
+    let generation = generation.unwrap_or(Generation::FIRST);
     let owner = last
         .as_ref()
         .filter(|session| session.generation == generation && session.is_active())

@@ -367,11 +367,13 @@ impl<'a> LockedPair<'a> {
         let former_generation = match &self.from_record {
             Some(record) => record.generation,
             // The record was lost, or the thread came from elsewhere.
-            None => repo.generation_in_trailers(&tip)?.unwrap_or(Generation::after(None)),
+            None => repo.generation_in_trailers(&tip)?.unwrap_or(Generation::FIRST),
         };
         let used = self.to_record.as_ref().map(|record| record.generation);
-        let generation =
-            used.map_or(former_generation, |used| former_generation.max(Generation::after(Some(used))));
+        let generation = match used {
+            Some(used) => former_generation.max(Generation::after(Some(used))?),
+            None => former_generation,
+        };
         let created = |lock: &LockedRef<'_>, new: &CommitId| RefMove {
             name: lock.name().to_owned(),
             old: None,
