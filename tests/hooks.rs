@@ -207,9 +207,11 @@ fn the_owner_moves_its_thread_from_anywhere() {
 
 #[test]
 fn a_token_is_asked_for_where_it_is_required() {
+    use std::os::unix::ffi::OsStrExt as _;
     let (sandbox, reserved, _) = Sandbox::owned(&["--require-token"]);
     let (session, token) = (text(&reserved, "session_id"), text(&reserved, "reservation_token"));
     let next = sandbox.commit("next");
+    let first = sandbox.git(&["rev-parse", "HEAD^"]);
     let with = |token: Option<&str>| {
         let args = ["update-ref", "refs/heddle/threads/fix", &next];
         let mut command = sandbox.program("git", &sandbox.root(), &args);
@@ -224,6 +226,14 @@ fn a_token_is_asked_for_where_it_is_required() {
     }
     with(Some(&token)).exits(0);
     assert_eq!(sandbox.tip("fix"), next);
+    // One that is given is verified, also where none is asked for.
+    let other = text(&sandbox.reserve("other", &[]), "session_id");
+    let before = sandbox.tip("other");
+    let mut command =
+        sandbox.program("git", &sandbox.root(), &["update-ref", "refs/heddle/threads/other", &first]);
+    command.env("HEDDLE_SESSION", &other).env("HEDDLE_TOKEN", std::ffi::OsStr::from_bytes(b"\xff"));
+    assert!(!command.output().expect("git").status.success());
+    assert_eq!(sandbox.tip("other"), before);
 }
 
 #[test]

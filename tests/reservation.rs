@@ -303,6 +303,25 @@ fn a_token_that_is_given_is_verified_and_an_empty_one_is_no_token() {
 }
 
 #[test]
+fn what_is_not_utf_8_is_not_taken_for_absent() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let sandbox = Sandbox::new();
+    let id = id_of(&sandbox.reserve("t", &[]));
+    let wrong = std::ffi::OsStr::from_bytes(b"hdl_\xff0123456789abcdef0123456789abcdef");
+    fs::write(sandbox.home().join("token"), wrong.as_bytes()).expect("write");
+    let before = sandbox.snapshot();
+    let with = |name: &str, args: &[&str]| {
+        Answer::of(&sandbox.command(args).env(name, wrong).output().expect("git-heddle"))
+    };
+    with("HEDDLE_TOKEN", &["agent", "release", "--session", &id]).exits(6);
+    with("HEDDLE_SESSION", &["agent", "release"]).exits(2);
+    with("HEDDLE_REQUEST_TOKEN", &["agent", "reserve", "--thread", "new"]).exits(2);
+    sandbox.refused(6, &["agent", "release", "--session", &id, "--token-file", "../token"]);
+    sandbox.refused(6, &["agent", "reserve", "--thread", "new", "--request-token-file", "../token"]);
+    assert_same(&before, &sandbox.snapshot());
+}
+
+#[test]
 fn a_required_token_must_be_given() {
     let flagged = Sandbox::new();
     let configured = Sandbox::new();

@@ -117,10 +117,11 @@ pub fn claim_if_any(actor: &Actor) -> Result<Option<Claim>, Error> {
     }
 }
 
-/// A variable of the environment; what is not UTF-8 is as good as absent.
+/// A variable of the environment. What is not UTF-8 is not taken for absent: with what stands in
+/// for it, it is no session's id, no token that was given out, and nobody's voucher.
 #[must_use]
 pub fn environment(name: &str) -> Option<String> {
-    std::env::var(name).ok()
+    std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }
 
 /// Reads a token from a file, `-` being standard input.

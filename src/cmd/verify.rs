@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::ffi::OsString;
 use std::io::Write as _;
 
-use crate::cmd::ground::{Ground, environment};
+use crate::cmd::ground::Ground;
 use crate::error::Error;
 use crate::names::ThreadName;
 use crate::ops::verify::{Request, Step, verify};
@@ -112,7 +112,7 @@ pub fn run(args: &Args, ground: &mut Ground<'_>) -> Result<u8, Error> {
 
 /// Adds to the summary of the workflow's step. What was found does not depend on it.
 fn summarize(document: &Verification, ground: &Ground<'_>) {
-    let Some(path) = environment("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty()) else { return };
+    let Some(path) = std::env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty()) else { return };
     let file = std::fs::File::options().append(true).create(true).open(&path);
     let written = file.and_then(|mut file| file.write_all(text::github_summary(document).as_bytes()));
     if let Err(error) = written {

@@ -65,6 +65,12 @@ fn request_token(args: &Args) -> Result<Option<Token>, Error> {
         Some(file) => (file.display().to_string(), Some(token_from(file)?)),
         None => match environment("HEDDLE_REQUEST_TOKEN") {
             None => return Ok(None),
+            // Two that are not would be taken for one.
+            Some(text) if text.contains('\u{fffd}') => {
+                return Err(Error::Usage {
+                    message: "the request token from HEDDLE_REQUEST_TOKEN is not UTF-8".to_owned(),
+                });
+            }
             Some(text) => ("HEDDLE_REQUEST_TOKEN".to_owned(), Token::given(&text)),
         },
     };
