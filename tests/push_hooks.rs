@@ -184,6 +184,7 @@ fn a_thread_goes_from_a_server_once_it_has_landed() {
 
 #[test]
 fn what_has_no_form_is_not_taken_and_everything_else_is() {
+    use std::os::unix::ffi::OsStrExt as _;
     let yard = Yard::new();
     let twice = yard.commit(
         &yard.first,
@@ -197,6 +198,10 @@ fn what_has_no_form_is_not_taken_and_everything_else_is() {
     // The client's hook says so before the server does; going around it changes nothing.
     yard.refused("invalid thread name", &[&to(&yard.first, "-x")]);
     yard.refused("invalid thread name", &["--no-verify", &to(&yard.first, "-x")]);
+    let name = [to(&yard.first, "b").as_bytes(), b"\xffd"].concat();
+    let mut push = yard.sandbox.program("git", &yard.sandbox.root(), &["push", "--no-verify", "origin"]);
+    let answer = Answer::of(&push.arg(std::ffi::OsStr::from_bytes(&name)).output().expect("git")).exits(1);
+    assert!(answer.stderr.contains("it is not UTF-8"), "{answer:?}");
     yard.taken(&[
         "main:refs/heads/any",
         "refs/tags/tag",

@@ -579,6 +579,22 @@ fn hostile_names_are_only_names_in_every_format() {
 }
 
 #[test]
+fn a_ref_whose_name_is_not_utf_8_is_a_finding_and_hinders_nobody() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let sandbox = Sandbox::new();
+    let id = text(&sandbox.reserve("fine", &[]), "session_id");
+    sandbox.heddle(&["agent", "release", "--session", &id]).exits(0);
+    let name = std::ffi::OsStr::from_bytes(b"refs/heddle/threads/b\xffd");
+    let status = sandbox.program("git", &sandbox.root(), &["update-ref"]).arg(name).arg("HEAD").status();
+    assert!(status.expect("git").success());
+    let document = verify(&sandbox, 7, &[]);
+    let found = findings(&document);
+    assert!(found.len() == 1 && found[0].contains("its name is not UTF-8"), "{document}");
+    assert!(document.to_string().contains(r"b\\xffd"), "{document}");
+    verify(&sandbox, 0, &["fine"]);
+}
+
+#[test]
 fn replaced_commits_are_seen_as_they_are() {
     let sandbox = Sandbox::new();
     let head = sandbox.git(&["rev-parse", "HEAD"]);

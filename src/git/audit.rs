@@ -264,10 +264,17 @@ impl Repo {
             return Ok(self.refs().below(self, prefix)?.into_iter().filter_map(value).collect());
         }
         let mut names = BTreeSet::new();
-        let mut refs = self.raw().references_glob(&format!("{prefix}*"))?;
-        let listed = refs.names();
-        for name in listed {
-            names.insert(name?.to_owned());
+        let mut unusable = Vec::new();
+        for reference in self.raw().references_glob(&format!("{prefix}*"))? {
+            let reference = reference?;
+            match reference.name() {
+                Ok(name) => drop(names.insert(name.to_owned())),
+                // Escaped it is the name of no other ref: none has a backslash.
+                Err(_) => unusable.push((
+                    reference.name_bytes().escape_ascii().to_string(),
+                    RefValue::Unusable("its name is not UTF-8, so that of no thread".to_owned()),
+                )),
+            }
         }
         // libgit2 passes over files that hold no id.
         names.extend(loose_names(self, prefix));
@@ -280,7 +287,8 @@ impl Repo {
             Err(error) if error.code() == git2::ErrorCode::NotFound => None,
             Err(error) => Some(RefValue::Unusable(error.message().to_owned())),
         };
-        Ok(names.into_iter().filter_map(|name| value(&name).map(|value| (name, value))).collect())
+        let usable = names.into_iter().filter_map(|name| value(&name).map(|value| (name, value)));
+        Ok(usable.chain(unusable).collect())
     }
 
     /// What the object `id` is here.

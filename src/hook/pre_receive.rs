@@ -54,6 +54,12 @@ type Fault = (String, &'static str);
 /// # Errors
 /// None but for refs that cannot be listed.
 pub(super) fn decide(call: &Call<'_>, context: &Context<'_>) -> Result<Verdict, Error> {
+    if let Some(name) = unreadable(call.stdin) {
+        return Ok(Verdict::refuse(
+            format!("invalid ref name '{name}': it is not UTF-8"),
+            "no thread has that name",
+        ));
+    }
     let text = String::from_utf8_lossy(call.stdin);
     let mut updates = BTreeMap::new();
     for line in text.lines() {
@@ -85,6 +91,15 @@ pub(super) fn decide(call: &Call<'_>, context: &Context<'_>) -> Result<Verdict, 
         }
     }
     Ok(Verdict::PASS)
+}
+
+/// A name among those of threads that is not UTF-8, escaped.
+fn unreadable(stdin: &[u8]) -> Option<String> {
+    let names =
+        stdin.split(|byte| *byte == b'\n').filter_map(|line| line.splitn(3, |byte| *byte == b' ').nth(2));
+    let ours = |name: &&[u8]| name.starts_with(THREADS.as_bytes()) || name.starts_with(READY.as_bytes());
+    let mut wrong = names.filter(ours).filter(|name| std::str::from_utf8(name).is_err());
+    wrong.next().map(|name| name.escape_ascii().to_string())
 }
 
 /// Where the branches are once the push is done.
