@@ -451,6 +451,25 @@ fn a_failure_leaves_no_worktree_no_session_and_no_ref() {
 }
 
 #[test]
+fn a_document_has_the_path_itself_and_people_see_it_quoted() {
+    let sandbox = Sandbox::new();
+    let odd = sandbox.home().canonicalize().expect("a path").join("a \"b\\\tc");
+    let option = format!("--worktree={}", odd.display());
+    let reserved = sandbox.reserve("t", &[&option]);
+    let id = text(&reserved, "session_id");
+    let shown = sandbox.heddle(&["agent", "show", &id, "--json"]).exits(0).json();
+    let listed = sandbox.heddle(&["thread", "list", "--json"]).exits(0).json();
+    let listed = &listed[0]["worktrees"][0]["path"];
+    for path in [&reserved["path"], &shown["path"], listed] {
+        assert!(path.as_str().is_some_and(|path| Path::new(path) == odd && odd.is_dir()), "{path}");
+    }
+    let lines = sandbox.heddle(&["thread", "list", "--porcelain"]).exits(0).stdout;
+    assert!(lines.contains("/a \\\"b\\\\\\tc\"\n"), "{lines}");
+    let dropped = sandbox.heddle(&["thread", "drop", "t", "--force", "--json"]).exits(0).json();
+    assert_eq!(dropped["worktree"].as_str().map(Path::new), Some(odd.as_path()));
+}
+
+#[test]
 fn a_path_that_is_taken_is_refused_and_nothing_changes() {
     let sandbox = Sandbox::new();
     fs::create_dir(sandbox.home().join("taken")).expect("folder");

@@ -248,7 +248,8 @@ pub struct Capture {
     /// The agent's own confidence, 0 to 1.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub confidence: Option<f64>,
-    /// Paths that differ from the parent, sorted.
+    /// Paths that differ from the parent, sorted. As Git shows them: one with a
+    /// quote, a backslash or a control character, or that is not UTF-8, is quoted in C's way.
     pub changed_paths: Vec<String>,
     /// Lines added.
     pub insertions: u64,
@@ -256,7 +257,8 @@ pub struct Capture {
     pub deletions: u64,
     /// What the change touches that deserves a second look.
     pub impact_categories: Vec<ImpactCategory>,
-    /// The paths that brought those categories in, sorted.
+    /// The paths that brought those categories in, sorted. As Git shows them: one with a
+    /// quote, a backslash or a control character, or that is not UTF-8, is quoted in C's way.
     pub heavy_impact_paths: Vec<String>,
     /// Whether a person should see this on a branch before it lands.
     pub promotion_suggested: bool,
@@ -334,7 +336,8 @@ pub struct ReadyReport {
     pub behind: Option<u64>,
     /// What a merge into the target would stumble over.
     pub conflicts: Vec<MergeConflict>,
-    /// Paths that the thread changes, sorted.
+    /// Paths that the thread changes, sorted. As Git shows them: one with a
+    /// quote, a backslash or a control character, or that is not UTF-8, is quoted in C's way.
     pub changed_paths: Vec<String>,
     /// Lines added.
     pub insertions: u64,
@@ -342,7 +345,8 @@ pub struct ReadyReport {
     pub deletions: u64,
     /// What the change touches that deserves a second look.
     pub impact_categories: Vec<ImpactCategory>,
-    /// The paths that brought those categories in, sorted.
+    /// The paths that brought those categories in, sorted. As Git shows them: one with a
+    /// quote, a backslash or a control character, or that is not UTF-8, is quoted in C's way.
     pub heavy_impact_paths: Vec<String>,
     /// Whether a person should see this on a branch before it lands.
     pub promotion_suggested: bool,
@@ -379,7 +383,8 @@ pub struct MergeConflict {
 pub struct Overlap {
     /// The other thread.
     pub thread: String,
-    /// The paths that both change, sorted.
+    /// The paths that both change, sorted. As Git shows them: one with a
+    /// quote, a backslash or a control character, or that is not UTF-8, is quoted in C's way.
     pub paths: Vec<String>,
 }
 

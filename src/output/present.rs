@@ -295,9 +295,10 @@ fn categories(impact: &Impact) -> Vec<doc::ImpactCategory> {
     impact.categories.iter().map(word).collect()
 }
 
+/// The path itself, so that whoever reads the document can use it; only where it is not UTF-8 no
+/// text is it.
 fn shown_path(path: &Path) -> String {
-    use std::os::unix::ffi::OsStrExt as _;
-    quoted_path(path.as_os_str().as_bytes())
+    path.to_string_lossy().into_owned()
 }
 
 /// What was collected.

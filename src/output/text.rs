@@ -181,7 +181,7 @@ pub fn session(session: &Session, style: &Style) -> String {
         ("progress", session.progress.clone()),
         ("anchor", session.anchor_state.clone()),
         ("target", session.target.clone()),
-        ("worktree", session.path.clone()),
+        ("worktree", session.path.as_deref().map(|path| quoted_path(path.as_bytes()))),
         ("by hand", session.unadopted.as_ref().map(by_hand)),
         ("started", Some(time(&session.started_at))),
         ("heartbeat", Some(time(&session.heartbeat_at))),
@@ -300,7 +300,7 @@ pub fn doctor(report: &Doctor) -> String {
         let thread = finding.thread.as_ref().map(|thread| format!("{}: ", clean(thread))).unwrap_or_default();
         let _ = writeln!(text, "{thread}{}", clean(&finding.message));
         if let Some(path) = &finding.path {
-            let _ = writeln!(text, "  file: {}", clean(path));
+            let _ = writeln!(text, "  file: {}", quoted_path(path.as_bytes()));
         }
         let _ = match (&finding.fix, finding.fixed) {
             (Some(fix), true) => writeln!(text, "  done: {}", clean(fix)),

@@ -98,7 +98,7 @@ pub fn list(rows: &[ThreadRow], all: bool, style: &Style) -> String {
     section(
         "Commits made by hand that are not on their thread:",
         made.map(|(row, place, found)| {
-            format!("  {}: {} ({})\n", clean(&row.thread), by_hand(found), clean(&place.path))
+            format!("  {}: {} ({})\n", clean(&row.thread), by_hand(found), quoted_path(place.path.as_bytes()))
         })
         .collect(),
     );
@@ -106,7 +106,7 @@ pub fn list(rows: &[ThreadRow], all: bool, style: &Style) -> String {
 }
 
 fn worktree(place: &ThreadWorktree) -> String {
-    let mut text = clean(&place.path);
+    let mut text = quoted_path(place.path.as_bytes());
     if place.missing {
         text.push_str(" (missing)");
     }
@@ -320,7 +320,7 @@ pub fn land(land: &Land) -> String {
 pub fn dropped(dropped: &Dropped) -> String {
     let mut text = format!("dropped {}\n", clean(&dropped.thread));
     if let Some(path) = &dropped.worktree {
-        let _ = writeln!(text, "  removed its worktree {}", clean(path));
+        let _ = writeln!(text, "  removed its worktree {}", quoted_path(path.as_bytes()));
     }
     if let Some(name) = &dropped.worktree_kept_as {
         let _ = writeln!(text, "  what was only in the worktree is kept as {}", clean(name));

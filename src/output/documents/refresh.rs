@@ -20,7 +20,8 @@ pub struct Refreshed {
     pub target_commit: String,
     /// How many commits were put on the target; null unless rebased.
     pub commits: Option<u64>,
-    /// The paths that conflict.
+    /// The paths that conflict. As Git shows them: one with a
+    /// quote, a backslash or a control character, or that is not UTF-8, is quoted in C's way.
     pub conflicts: Vec<String>,
     /// The absolute path of the thread's worktree, which followed, or in which the conflicts are
     /// left; null if it has none.

@@ -113,7 +113,8 @@ pub struct ThreadDetail {
     /// The captures since it left its target, newest first, at most a hundred; of a thread
     /// that has landed those that name it.
     pub captures: Vec<CaptureRow>,
-    /// Paths that the thread changes since then, sorted.
+    /// Paths that the thread changes since then, sorted. As Git shows them: one with a
+    /// quote, a backslash or a control character, or that is not UTF-8, is quoted in C's way.
     pub changed_paths: Vec<String>,
     /// Everybody who owned it, by the trailers of its commits, the event log and the records
     /// of sessions, the last one first.
@@ -218,7 +219,8 @@ pub struct BlockedThread {
     pub thread: String,
     /// Why, in one sentence.
     pub reason: String,
-    /// The paths that conflict.
+    /// The paths that conflict. As Git shows them: one with a
+    /// quote, a backslash or a control character, or that is not UTF-8, is quoted in C's way.
     pub conflicts: Vec<String>,
 }
 
