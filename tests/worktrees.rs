@@ -470,6 +470,37 @@ fn a_document_has_the_path_itself_and_people_see_it_quoted() {
 }
 
 #[test]
+fn a_path_that_no_record_can_hold_is_refused_as_such() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let sandbox = Sandbox::new();
+    let odd = std::ffi::OsStr::from_bytes(b"od\xffd");
+    let before = sandbox.snapshot();
+    let mut option = std::ffi::OsString::from("--worktree=../");
+    option.push(odd);
+    let mut command = sandbox.command(&["agent", "reserve", "--thread", "t"]);
+    let answer = Answer::of(&command.arg(option).output().expect("git-heddle")).exits(1);
+    assert!(answer.stderr.contains("it is not UTF-8"), "{answer:?}");
+    assert_same(&before, &sandbox.snapshot());
+    // Nor is anything damaged in a repository that lies at such a path.
+    let there = sandbox.home().join(odd);
+    fs::rename(sandbox.root(), &there).expect("rename");
+    let run = |args: &[&str]| {
+        Answer::of(
+            &sandbox.program(env!("CARGO_BIN_EXE_git-heddle"), &there, args).output().expect("git-heddle"),
+        )
+    };
+    let reserved = run(&["agent", "reserve", "--thread", "t"]).exits(0).json();
+    for args in [
+        &["agent", "reserve", "--thread", "u", "--worktree"][..],
+        &["agent", "capture", "--session", &text(&reserved, "session_id"), "-m", "x"],
+    ] {
+        put(&there, "file", "text\n");
+        let answer = run(args).exits(1);
+        assert!(answer.stderr.contains("not UTF-8") && !answer.stderr.contains("damaged"), "{answer:?}");
+    }
+}
+
+#[test]
 fn a_path_that_is_taken_is_refused_and_nothing_changes() {
     let sandbox = Sandbox::new();
     fs::create_dir(sandbox.home().join("taken")).expect("folder");

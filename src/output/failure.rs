@@ -20,9 +20,12 @@ pub fn kind(error: &Error) -> FailureKind {
         }
         Error::Git(error) => git_kind(error),
         Error::Store(StoreError::Busy { .. }) => FailureKind::Temporary,
-        Error::Store(StoreError::Io { .. } | StoreError::Damaged { .. } | StoreError::Newer { .. }) => {
-            FailureKind::Failed
-        }
+        Error::Store(
+            StoreError::Io { .. }
+            | StoreError::Damaged { .. }
+            | StoreError::Newer { .. }
+            | StoreError::NotText { .. },
+        ) => FailureKind::Failed,
         Error::Session(error) => match error {
             SessionError::NotFound { .. } | SessionError::Ended { .. } | SessionError::Replaced { .. } => {
                 FailureKind::SessionLost
@@ -102,6 +105,7 @@ pub fn hint(error: &Error) -> Option<String> {
             "repeat the same command; a stopped holder has to be continued or killed"
         }
         Error::Store(StoreError::Damaged { .. }) => "git heddle doctor says what can be done about it",
+        Error::Store(StoreError::NotText { .. }) => "move it to a path that is UTF-8",
         Error::Store(StoreError::Newer { .. }) => "upgrade git-heddle",
         Error::Store(StoreError::Io { .. }) => return None,
         Error::Git(error) => return git_hint(error).map(str::to_owned),

@@ -284,13 +284,10 @@ fn leading_version(contents: &[u8]) -> Option<u64> {
 /// A record as it is written: JSON on one line per field, so that people can read it.
 ///
 /// # Errors
-/// [`StoreError::Damaged`] if it cannot be written as JSON, which no record of ours is.
+/// [`StoreError::NotText`] if a path in it is not UTF-8: nothing else of ours is no JSON.
 pub fn to_bytes<T: Serialize>(what: &'static str, path: &Path, record: &T) -> Result<Vec<u8>, StoreError> {
-    let mut bytes = serde_json::to_vec_pretty(record).map_err(|error| StoreError::Damaged {
-        what,
-        path: path.to_owned(),
-        reason: error.to_string(),
-    })?;
+    let mut bytes =
+        serde_json::to_vec_pretty(record).map_err(|_| StoreError::NotText { what, path: path.to_owned() })?;
     bytes.push(b'\n');
     Ok(bytes)
 }

@@ -41,6 +41,16 @@ pub enum StoreError {
         /// The newest that we know.
         known: u64,
     },
+    /// A record that would have to hold a path that is no text.
+    #[error(
+        "the path of the repository or of a worktree is not UTF-8, and the {what} {path:?} cannot hold it"
+    )]
+    NotText {
+        /// As in [`Self::Damaged`].
+        what: &'static str,
+        /// The file that would have been written.
+        path: PathBuf,
+    },
     /// A lock stayed busy for as long as we were willing to wait.
     #[error("{what} is locked by {}", holder.as_ref().map_or_else(|| "another process".to_owned(), Holder::to_string))]
     Busy {

@@ -296,11 +296,8 @@ pub struct Entry {
 /// # Errors
 /// [`StoreError::Io`]; nothing is left over.
 pub fn begin(path: &Path, entry: &Entry, durability: Durability) -> Result<(), StoreError> {
-    let mut line = serde_json::to_vec(entry).map_err(|error| StoreError::Damaged {
-        what: "journal",
-        path: path.to_owned(),
-        reason: error.to_string(),
-    })?;
+    let mut line = serde_json::to_vec(entry)
+        .map_err(|_| StoreError::NotText { what: "journal", path: path.to_owned() })?;
     line.push(b'\n');
     let written = no_follow()
         .write(true)

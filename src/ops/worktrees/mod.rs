@@ -165,7 +165,21 @@ pub fn foresee(
         }
         return Ok(());
     }
+    check_text(&path)?;
     check_free(context, &path)
+}
+
+/// Refuses a path that no record can hold.
+fn check_text(path: &Path) -> Result<(), Error> {
+    match path.to_str() {
+        Some(_) => Ok(()),
+        None => Err(Error::Refused {
+            message: format!(
+                "cannot make a worktree at {path:?}: it is not UTF-8, and no record can hold it"
+            ),
+            hint: Some("give another path: --worktree=PATH, or git config heddle.worktreeDir".to_owned()),
+        }),
+    }
 }
 
 /// Refuses a path where no worktree can be made.
