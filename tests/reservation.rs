@@ -408,6 +408,8 @@ fn a_live_process_holds_its_thread_beyond_the_lease() {
     sandbox.lapse(&id_of(&session));
     let document = sandbox.refused(3, &["agent", "reserve", "--thread", "t"]).json();
     assert_eq!(document["owner"]["liveness"], "alive");
+    // No lease decides, so none expires.
+    assert!(session["expires_at"].is_null() && document["owner"]["expires_at"].is_null(), "{document}");
     child.kill().expect("kill");
     child.wait().expect("wait");
 }

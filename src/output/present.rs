@@ -66,7 +66,7 @@ pub fn session(
         liveness: liveness_word(liveness),
         started_at: rfc3339(session.started_at),
         heartbeat_at: rfc3339(session.heartbeat.at),
-        expires_at: Some(rfc3339(session.expires_at())),
+        expires_at: (session.holder == Holder::Lease).then(|| rfc3339(session.expires_at())),
         completed_at: session.completed_at().map(rfc3339),
         holder: doc::Holder { kind, pid, host: Some(session.place().host.clone()) },
         agent: doc::Agent {
