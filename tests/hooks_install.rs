@@ -492,6 +492,18 @@ fn hooks_that_are_switched_off_are_not_switched_on() {
     assert!(refused.stderr.contains("switched off"), "{refused:?}");
     let found = status(&sandbox, 7);
     assert!(state(&found, "pre-commit")["mend"].as_str().expect("a way").contains("--unset"), "{found}");
+    // An empty one is no folder to Git, here or on its command line.
+    sandbox.git(&["config", "core.hooksPath", ""]);
+    assert!(sandbox.refused(1, &["hooks", "install"]).stderr.contains("switched off"));
+    let found = status(&sandbox, 7);
+    assert!(state(&found, "pre-commit")["mend"].as_str().expect("a way").contains("--unset"), "{found}");
+    sandbox.git(&["config", "--unset", "core.hooksPath"]);
+    install(&sandbox);
+    let environment =
+        [("GIT_CONFIG_COUNT", "1"), ("GIT_CONFIG_KEY_0", "core.hooksPath"), ("GIT_CONFIG_VALUE_0", "")];
+    let found = sandbox.heddle_with(&environment, &["hooks", "status", "--json"]).exits(7).json();
+    let mend = state(&found, "pre-commit")["mend"].as_str().expect("a way");
+    assert!(mend.contains("command line"), "{found}");
 }
 
 #[test]

@@ -39,6 +39,14 @@ pub struct HooksPath {
     pub for_this_repository: bool,
 }
 
+impl HooksPath {
+    /// Whether it names nothing: Git finds no hook then.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.value.is_empty()
+    }
+}
+
 /// Which Git this is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GitVersion {
@@ -250,9 +258,6 @@ pub struct Firing<'a> {
 
 /// Where the hooks of one worktree lie.
 fn hook_place(git: &Program, worktree: Option<PathBuf>) -> Result<HookPlace, GitError> {
-    let output =
-        Program::run(&mut git.command(["rev-parse", "--path-format=absolute", "--git-path", "hooks"]), None)?;
-    let folder = PathBuf::from(OsStr::from_bytes(output.strip_suffix(b"\n").unwrap_or(&output)));
     let mut command =
         git.command(["config", "--null", "--show-scope", "--show-origin", "--get", "core.hooksPath"]);
     let said = Program::output(&mut command, None)?.stdout;
@@ -266,6 +271,13 @@ fn hook_place(git: &Program, worktree: Option<PathBuf>) -> Result<HookPlace, Git
         }),
         _ => None,
     };
+    if configured.as_ref().is_some_and(HooksPath::is_empty) {
+        // Git puts the hook's name after it, and has no answer to where the folder is.
+        return Ok(HookPlace { worktree, folder: PathBuf::from("/"), configured });
+    }
+    let output =
+        Program::run(&mut git.command(["rev-parse", "--path-format=absolute", "--git-path", "hooks"]), None)?;
+    let folder = PathBuf::from(OsStr::from_bytes(output.strip_suffix(b"\n").unwrap_or(&output)));
     Ok(HookPlace { worktree, folder, configured })
 }
 

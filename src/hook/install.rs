@@ -240,16 +240,18 @@ fn in_place(context: &Context<'_>, record: &RecordV1) -> Result<bool, Error> {
 /// Whether hooks may be put where Git looks for them.
 pub(super) fn usable(place: &HookPlace) -> Result<(), Error> {
     let Some(configured) = &place.configured else { return Ok(()) };
-    if configured.for_this_repository {
-        if place.folder.exists() && !place.folder.is_dir() {
-            return Err(Error::Refused {
-                message: format!(
-                    "hooks are switched off: core.hooksPath is {:?} ({})",
-                    configured.value, configured.origin
-                ),
-                hint: Some("git config --unset core.hooksPath switches them on".to_owned()),
-            });
-        }
+    let own = configured.for_this_repository;
+    if configured.is_empty() || own && place.folder.exists() && !place.folder.is_dir() {
+        let (value, origin) = (&configured.value, &configured.origin);
+        return Err(Error::Refused {
+            message: format!("hooks are switched off: core.hooksPath is {value:?} ({origin})"),
+            hint: Some(match own {
+                true => "git config --unset core.hooksPath switches them on".to_owned(),
+                false => format!("to switch them on, unset core.hooksPath where it comes from: {origin}"),
+            }),
+        });
+    }
+    if own {
         return Ok(());
     }
     // It serves other repositories too, and those did not ask.
