@@ -52,6 +52,16 @@ pub enum Error {
         /// Its owner.
         owner: SessionId,
     },
+    /// A thread that another session publishes.
+    #[error(
+        "thread '{thread}' is reserved by session '{owner}', which may be alive, and is published by it only"
+    )]
+    Unpublished {
+        /// The thread.
+        thread: ThreadName,
+        /// Its owner.
+        owner: SessionId,
+    },
     /// Work at a remote that is not part of the thread as it is here.
     #[error("thread '{thread}' is at {theirs} on '{remote}', which is not part of it here")]
     Unknown {

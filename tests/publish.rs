@@ -136,6 +136,7 @@ fn only_the_owner_publishes_and_what_nobody_owns_anybody_does() {
     sandbox.heddle(&["agent", "release", "--session", &free]).exits(0);
     let before = snapshot_of(&sandbox.root());
     let answer = publish(&sandbox, &sandbox.root(), 3, &["origin", "owned"]);
+    assert!(answer.stderr.contains("--force publishes it") && !answer.stderr.contains("ends"), "{answer:?}");
     assert!(answer.stderr.contains(&session), "{answer:?}");
     publish(&sandbox, &sandbox.root(), 3, &["origin", "free", "owned"]);
     publish(&sandbox, &sandbox.root(), 0, &["--dry-run"]);
@@ -225,6 +226,10 @@ fn what_the_remote_no_longer_has_is_forgotten() {
 #[test]
 fn names_are_never_options_and_a_wrong_remote_is_named() {
     let (sandbox, server) = served();
+    // Also where there is nothing to publish.
+    let nowhere = publish(&sandbox, &sandbox.root(), 1, &["nosuch"]);
+    assert!(nowhere.stderr.contains("nosuch"), "{nowhere:?}");
+    publish(&sandbox, &sandbox.root(), 0, &["origin"]);
     captured(&sandbox, &sandbox.root(), "t", "a", &[]);
     let proof = sandbox.home().join("proof");
     let evil = format!("--upload-pack=touch {};", proof.display());

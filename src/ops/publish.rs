@@ -81,15 +81,17 @@ pub struct PublishReport {
 /// Publishes what `request` names.
 ///
 /// # Errors
-/// [`Error::Owned`] for a thread that was named and that another live session owns;
+/// [`Error::Unpublished`] for a thread that was named and that another live session owns;
 /// [`Error::Unknown`] where the remote has work that is not here; [`GitError::Program`] in the
 /// words of Git and of the server.
 pub fn publish(context: &Context<'_>, request: &Request) -> Result<PublishReport, Error> {
     let remote = remote(context, request.remote.as_deref(), true)?;
     let Chosen { threads, skipped, unreadable } = choose(context, request)?;
+    // What is no remote's name may be an address, which Git has to say.
+    let idle = threads.is_empty() && context.repo.remotes()?.contains(&remote);
     let mut refused = None;
     for _ in 0..TRIES {
-        let there = if threads.is_empty() { BTreeMap::new() } else { list(context, &remote)? };
+        let there = if idle { BTreeMap::new() } else { list(context, &remote)? };
         // A push that was refused although everything was where it was expected to be.
         if let Some((error, expected)) = refused.take()
             && expected == there
@@ -154,7 +156,7 @@ fn choose(context: &Context<'_>, request: &Request) -> Result<Chosen, Error> {
         for thread in &named {
             tip_of(context, thread)?;
             if let Some(owner) = in_the_way(context, thread, request)? {
-                return Err(Error::Owned { thread: thread.clone(), owner });
+                return Err(Error::Unpublished { thread: thread.clone(), owner });
             }
         }
         return Ok(Chosen { threads: named, ..Chosen::default() });

@@ -41,7 +41,9 @@ pub fn kind(error: &Error) -> FailureKind {
             ConflictKind::AnchorDrift => FailureKind::AnchorDrift,
         },
         Error::Drift { .. } | Error::Unknown { .. } => FailureKind::AnchorDrift,
-        Error::WorktreeBusy { .. } | Error::Owned { .. } => FailureKind::LiveOwner,
+        Error::WorktreeBusy { .. } | Error::Owned { .. } | Error::Unpublished { .. } => {
+            FailureKind::LiveOwner
+        }
         Error::CannotTell { .. } => FailureKind::NotUsable,
         Error::Refused { .. } | Error::Check(_) | Error::Randomness(_) | Error::Output(_) => {
             FailureKind::Failed
@@ -83,6 +85,9 @@ pub fn hint(error: &Error) -> Option<String> {
         Error::Unknown { .. } => "git heddle fetch gets it; merge it, or overwrite it with --force",
         Error::Owned { .. } => {
             "give --session to act for it; --force ends its session as abandoned, and keeps its work"
+        }
+        Error::Unpublished { .. } => {
+            "give --session to act for it; --force publishes it all the same, and leaves its session alone"
         }
         Error::WorktreeBusy { .. } => "capture from another worktree, or release that session first",
         Error::Session(SessionError::NotFound { .. }) => "git heddle agent list shows the sessions there are",
