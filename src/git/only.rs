@@ -272,7 +272,10 @@ fn recall(
         while wanted.next_if(|(name, _)| name.as_slice() < entries.name()).is_some() {}
         match wanted.peek_mut() {
             None => break,
-            Some((name, here)) if name.as_slice() == entries.name() && here.is_same(&entry) => **here = entry,
+            Some((name, _)) if name.as_slice() != entries.name() => {}
+            Some((_, here)) if here.is_same(&entry) => **here = entry,
+            // Which of its marks another content keeps is Git's to know.
+            Some(_) if entry.is_overlooked() => return Err(strange()),
             Some(_) => {}
         }
     }

@@ -28,7 +28,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
 use super::index_file::is_understood;
 use super::index_splice::Whole;
@@ -36,7 +36,7 @@ use super::only::Only;
 use super::program::Program;
 use super::repo::tree_id;
 use super::scratch::remove_abandoned;
-use super::staged::against_head;
+use super::staged::{Staged, against_head};
 use super::trees::differences;
 use super::unstaged::Left;
 use super::write_tree::write_tree;
@@ -45,7 +45,7 @@ use crate::names::{CommitId, TreeId};
 use crate::store::journal::FileIdentity;
 
 pub(super) const PREFIX: &str = "heddle-scratch-";
-const CACHE: &str = "heddle-index-";
+pub(super) const CACHE: &str = "heddle-index-";
 /// The cached index after a capture of some paths: older than the tip.
 const BEHIND: &str = "heddle-index-behind";
 
@@ -82,7 +82,7 @@ pub struct Staging<'a> {
     /// Whether the private index was made from one that a capture kept.
     cached: bool,
     /// Whether a hook staged something after the tree was written.
-    strayed: Cell<bool>,
+    pub(super) strayed: Cell<bool>,
     /// The index that was to be asked about files, if it overlooks none.
     pub(super) plain: Option<Stamp>,
 }
@@ -116,56 +116,6 @@ pub struct Scope<'a> {
     pub head: &'a CommitId,
 }
 
-/// What an operation in progress is called.
-pub(in crate::git) fn operation(state: git2::RepositoryState) -> Option<&'static str> {
-    match state {
-        git2::RepositoryState::Clean => None,
-        git2::RepositoryState::Merge => Some("a merge"),
-        git2::RepositoryState::Revert | git2::RepositoryState::RevertSequence => Some("a revert"),
-        git2::RepositoryState::CherryPick | git2::RepositoryState::CherryPickSequence => {
-            Some("a cherry-pick")
-        }
-        git2::RepositoryState::Bisect => Some("a bisect"),
-        git2::RepositoryState::ApplyMailbox => Some("a 'git am'"),
-        _ => Some("a rebase"),
-    }
-}
-
-/// What keeps this worktree from being captured: an operation in progress or conflicts.
-///
-/// # Errors
-/// [`GitError::Library`] if the index cannot be read.
-pub fn state_fault(repo: &Repo) -> Result<Option<String>, GitError> {
-    if let Some(doing) = operation(repo.state()) {
-        return Ok(Some(format!("{doing} is in progress in this worktree")));
-    }
-    // Conflicts that no operation explains (`git stash pop`) are in an index that was
-    // written after the last capture kept its own.
-    let captured = files_with(repo.git_dir(), CACHE).iter().filter_map(|path| written(path)).max();
-    let own = repo.git_dir().join("index");
-    let same = || files_with(repo.git_dir(), CACHE).iter().any(|path| Stamp::of(path) == Stamp::of(&own));
-    if captured.is_some() && (written(&own) < captured || same()) || is_understood(&own, repo.id_size()) {
-        return Ok(None);
-    }
-    unmerged_fault(repo)
-}
-
-/// The paths of the index that are not merged, in a sentence; `None` if there are none.
-///
-/// # Errors
-/// [`GitError::Program`].
-pub fn unmerged_fault(repo: &Repo) -> Result<Option<String>, GitError> {
-    // `git ls-files -u` reads every kind of index, which libgit2 does not.
-    let output = Program::run(&mut repo.program().command(["ls-files", "-u", "-z"]), None)?;
-    let mut paths: Vec<String> = output
-        .split(|byte| *byte == 0)
-        .filter_map(|entry| entry.splitn(2, |byte| *byte == b'\t').nth(1))
-        .map(|path| String::from_utf8_lossy(path).into_owned())
-        .collect();
-    paths.dedup();
-    Ok((!paths.is_empty()).then(|| format!("the index has unmerged paths: {}", paths.join(", "))))
-}
-
 /// The worktree's own index as it is now.
 #[must_use]
 pub fn own_index(repo: &Repo) -> Option<Stamp> {
@@ -197,7 +147,10 @@ impl<'a> Staging<'a> {
         let (mut source, mut at_tip) = staging.source(follows);
         let own = repo.git_dir().join("index");
         let kept = repo.git_dir().join(format!("{CACHE}{tip}"));
-        if !at_tip && !follows && is_filled(&kept) && own.exists() && staging.knows_all_of(&own, &kept)? {
+        // Of some paths it is their own index that says what is known of them, as where it is not
+        // read as a whole.
+        let is_whole = !follows && scope.pathspec.is_empty();
+        if !at_tip && is_whole && is_filled(&kept) && own.exists() && staging.knows_all_of(&own, &kept)? {
             (source, at_tip) = (kept, true);
         }
         if at_tip && staging.copy(&source)? {
@@ -221,10 +174,14 @@ impl<'a> Staging<'a> {
         if scope.pathspec.is_empty() && !self.cached && *scope.head == self.tip {
             return Ok(true);
         }
-        let staged = match self.cached {
+        let mut staged = match self.cached {
             true => Vec::new(),
             false => against_head(self.repo, &self.index(), scope.pathspec, scope.cwd)?,
         };
+        if !scope.pathspec.is_empty() {
+            // What is named is taken as it lies there, as by `git commit --only`.
+            staged.retain(Staged::is_added);
+        }
         if !self.move_to_tip()? {
             return Ok(false);
         }
@@ -348,7 +305,7 @@ impl<'a> Staging<'a> {
     }
 
     /// Has HEAD of that Git directory at the tip also where it is no file.
-    fn place_head(&self) -> Result<(), GitError> {
+    pub(super) fn place_head(&self) -> Result<(), GitError> {
         let folder = self.scratch.path().join("reftable");
         if self.repo.refs_are_files() || folder.exists() {
             return Ok(());
@@ -518,73 +475,6 @@ impl<'a> Staging<'a> {
         })
     }
 
-    /// Runs the user's `pre-commit` hook; whether there is one, and so whether the index may
-    /// have changed.
-    ///
-    /// # Errors
-    /// [`GitError::Hook`] if it refuses.
-    pub fn run_pre_commit(&self) -> Result<bool, GitError> {
-        self.run_hook("pre-commit", &[])
-    }
-
-    /// Runs the user's `commit-msg` hook on `message`; the message that it leaves.
-    ///
-    /// # Errors
-    /// [`GitError::Hook`] if it refuses.
-    pub fn run_commit_msg(&self, message: &str) -> Result<String, GitError> {
-        let path = self.scratch.path().join("COMMIT_EDITMSG");
-        fs::write(&path, message).map_err(io_error("write", &path))?;
-        let before = Stamp::of(&self.index());
-        if self.run_hook("commit-msg", &[path.as_os_str()])? {
-            // What it staged comes too late for this commit.
-            self.strayed.set(before != Stamp::of(&self.index()));
-            let text = fs::read(&path).map_err(io_error("read", &path))?;
-            return Ok(String::from_utf8_lossy(&text).into_owned());
-        }
-        Ok(message.to_owned())
-    }
-
-    fn run_hook(&self, name: &'static str, args: &[&OsStr]) -> Result<bool, GitError> {
-        if !self.has_hook(name)? {
-            return Ok(false);
-        }
-        self.place_head()?;
-        // Conditions on the Git directory or the branch (`includeIf`) do not hold in the folder that
-        // stands for them here.
-        let place = self.repo.config()?.get("core.hooksPath")?;
-        let place = place.map(|place| format!("core.hooksPath={}", place.text));
-        let place = place.iter().flat_map(|place| ["-c", place.as_str()]);
-        let mut command = self.git(place.chain(["hook", "run", "--ignore-missing", name]));
-        if !args.is_empty() {
-            command.arg("--").args(args);
-        }
-        command.env("GIT_DIR", self.scratch.path()).env("GIT_EDITOR", ":").stdin(Stdio::null());
-        let output = Program::output(&mut command, None)?;
-        let mut said = output.stdout;
-        said.extend_from_slice(&output.stderr);
-        let said = String::from_utf8_lossy(&said).trim().to_owned();
-        if output.status.success() {
-            return Ok(true);
-        }
-        Err(GitError::Hook { name, status: output.status.to_string(), said })
-    }
-
-    /// Whether the user has such a hook: a file where Git looks, or one from configuration.
-    pub(super) fn has_hook(&self, name: &str) -> Result<bool, GitError> {
-        let config = self.repo.config()?;
-        let folder = match config.get("core.hooksPath")? {
-            None => self.repo.common_dir().join("hooks"),
-            // A relative path is relative to where hooks run; `~` is the user's home.
-            Some(value) => match value.text.strip_prefix("~/") {
-                Some(below) => std::env::home_dir().unwrap_or_default().join(below),
-                // Somebody else's home is Git's to find.
-                None if value.text.starts_with('~') => return Ok(true),
-                None => self.worktree.join(value.text),
-            },
-        };
-        Ok(folder.join(name).exists() || self.repo.has_configured_hooks()?)
-    }
-
     /// Commits `tree` on `parents`.
     ///
     /// # Errors
@@ -596,12 +486,6 @@ impl<'a> Staging<'a> {
     /// Whether the private index has its other half in a second file.
     pub(super) fn is_split(&self) -> bool {
         !shared_halves(&self.index()).is_empty()
-    }
-
-    /// Whether a hook staged what is not in the commit.
-    #[must_use]
-    pub fn has_strayed(&self) -> bool {
-        self.strayed.get()
     }
 
     /// Keeps the private index, which stands at `commit`, for the next capture in this
@@ -661,7 +545,7 @@ fn keep_behind(folder: &Path, id_size: usize, spliced: bool) {
     }
 }
 
-fn written(path: &Path) -> Option<std::time::SystemTime> {
+pub(super) fn written(path: &Path) -> Option<std::time::SystemTime> {
     fs::metadata(path).and_then(|meta| meta.modified()).ok()
 }
 

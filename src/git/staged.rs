@@ -12,10 +12,16 @@ use super::{GitError, Repo};
 
 /// A path that the index has and HEAD has not, or the other way round.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Only {
+pub(super) struct Staged {
     path: Vec<u8>,
     /// Mode and object, as Git writes them; `None` if it was taken out.
     added: Option<String>,
+}
+
+impl Staged {
+    pub(super) fn is_added(&self) -> bool {
+        self.added.is_some()
+    }
 }
 
 /// What the index at `index` has of its own against HEAD of the worktree: of all paths, or of those
@@ -28,7 +34,7 @@ pub(super) fn against_head(
     index: &Path,
     pathspec: &[OsString],
     cwd: &Path,
-) -> Result<Vec<Only>, GitError> {
+) -> Result<Vec<Staged>, GitError> {
     let args = ["--no-optional-locks", "diff-index", "--cached", "--raw", "--no-renames", "-z"];
     let mut command = repo.program().command(args);
     command.args(["--full-index", "--no-abbrev", "--diff-filter=AD", "HEAD"]);
@@ -42,7 +48,7 @@ pub(super) fn against_head(
         let mut words = entry.split(' ').skip(1);
         let (mode, id) = (words.next(), words.nth(1));
         let added = entry.ends_with(" A").then(|| Some(format!("{} {}", mode?, id?))).flatten();
-        found.push(Only { path: path.to_vec(), added });
+        found.push(Staged { path: path.to_vec(), added });
     }
     Ok(found)
 }
@@ -58,17 +64,17 @@ impl Staging<'_> {
         let tip = self.repo.raw().find_commit(self.repo.oid(self.tip.as_str())?)?.tree()?;
         let in_tip = |path: &[u8]| tip.get_path(Path::new(&os(path))).is_ok();
         let staged = against_head(self.repo, own, &[], self.repo.git_dir())?;
-        Ok(staged.iter().all(|only| only.added.is_some() == in_tip(&only.path)))
+        Ok(staged.iter().all(|only| only.is_added() == in_tip(&only.path)))
     }
 
     /// Puts into the private index, which was brought to the tip, what the worktree's own has of
     /// its own. What the tip has as well stays as it is there.
-    pub(super) fn restage(&self, only: &[Only]) -> Result<(), GitError> {
+    pub(super) fn restage(&self, only: &[Staged]) -> Result<(), GitError> {
         let tip = self.repo.raw().find_commit(self.repo.oid(self.tip.as_str())?)?.tree()?;
         let zeros = "0".repeat(2 * self.repo.id_size());
         let in_tip = |path: &[u8]| tip.get_path(Path::new(&os(path))).is_ok();
         let mut input = Vec::new();
-        for Only { path, added } in only {
+        for Staged { path, added } in only {
             match added {
                 Some(_) if in_tip(path) => continue,
                 Some(entry) => input.extend_from_slice(entry.as_bytes()),

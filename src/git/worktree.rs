@@ -306,7 +306,7 @@ impl Repo {
             true => git2::Repository::open(&linked.path)?.state(),
             false => Self::at(&linked.path)?.state(),
         };
-        Ok(super::stage::operation(state))
+        Ok(super::unfinished::operation(state))
     }
 
     /// Removes a worktree. Git looks once more whether it is clean, unless it `holds` only

@@ -17,7 +17,7 @@ use super::{Call, Verdict};
 use crate::context::Context;
 use crate::error::Error;
 use crate::git::head::Moved;
-use crate::names::CommitId;
+use crate::names::{CommitId, shell_word};
 use crate::ops::acting::lock_owned;
 use crate::session::Session;
 use crate::thread::Tie;
@@ -71,8 +71,11 @@ pub(super) fn land(
     if tip.as_ref() != Some(old) {
         let left = tip.filter(|tip| tip != new).map(|tip| {
             let does = match repo.descends_from(new, &tip) {
-                Ok(true) => "the next capture adopts it",
-                _ => "git checkout --detach brings this worktree there, and a merge brings both together",
+                Ok(true) => "the next capture adopts it".to_owned(),
+                _ => format!(
+                    "git checkout --detach {} brings this worktree there, and a merge brings both together",
+                    shell_word(&thread.tip_ref())
+                ),
             };
             format!("{} is not on thread '{thread}', which is at {}: {does}", new.short(), tip.short())
         });
