@@ -6,15 +6,16 @@
 //! - `index`: a copy of the session's last index or of the worktree's own, with the source's
 //!   modification time. Git tells by that time which entries it must compare by content; a
 //!   copy with a younger one would let an edit of the same size within one second go unseen.
-//!   `git read-tree -i -m` then moves it to the tip and keeps what it knows of the files.
+//!   `git read-tree -i -m` then moves it to the tip and keeps what it knows of the files; what was
+//!   added to the worktree's own, or taken out of it, is put in again (`staged`).
 //! - a Git directory for hooks: HEAD detached at the tip, everything else shared, so that
 //!   `git diff --cached` in a hook shows this capture and nothing else, and a hook that runs
 //!   `git add` is heard.
 //!
 //! After a capture the private index stays in the worktree's Git directory under a name that
 //! tells the commit it stands at, as a cache for the next capture: used only where the tip
-//! is that very commit, it need not be moved. It is no root for garbage collection; where its
-//! objects are gone, the index is rebuilt.
+//! is that very commit, and the worktree's own index tells nothing that it does not, it need not be
+//! moved. It is no root for garbage collection; where its objects are gone, the index is rebuilt.
 //!
 //! A capture of some paths works on an index of those alone (`only`) and leaves the cache as it
 //! is, but for its name: it stands at no tip any more.

@@ -245,7 +245,7 @@ struct Damage {
 }
 
 const UNSHALLOW: &str = "git fetch --unshallow gets all of it; in a workflow, fetch-depth: 0";
-const WHOLE: &str = "git fetch --refetch --no-filter gets what this partial clone lacks";
+const WHOLE: &str = "clone without --filter; or git fetch --refetch --no-filter with the remote and the refspec of the threads gets what is lacking";
 
 impl Finding {
     fn of(check: Check, message: impl Into<String>) -> Self {

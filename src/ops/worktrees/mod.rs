@@ -462,6 +462,15 @@ fn left(
     if resume && goes_on {
         return Ok(Left { at_tip: true, work: Some(work) });
     }
+    if resume {
+        return Err(refused(
+            format!(
+                "the worktree of thread '{thread}' at {path:?} was left with {work}, and with its HEAD at {}, to which the thread's tip does not lead",
+                head.short()
+            ),
+            "'git -C <path> stash -u' puts the work aside, and git checkout --detach with the thread's ref brings HEAD back; --worktree=PATH makes another",
+        ));
+    }
     Err(refused(
         format!("the worktree of thread '{thread}' at {path:?} was left with {work}"),
         "--resume takes it as it is; --worktree=PATH makes another; 'git -C <path> stash -u' puts it aside",
