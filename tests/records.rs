@@ -47,7 +47,7 @@ fn a_session_record_that_no_session_can_have_is_damage() {
         (json!({"status": "resting"}), "unknown variant `resting`"),
         (json!({"ttl_seconds": 0}), "nonzero"),
         (json!({"token_hash": "secret"}), "64 hexadecimal digits"),
-        (json!({"generation": 0}), "generations start at 1"),
+        (json!({"generation": 0}), "generations go from 1"),
         (json!({"thread": "../up"}), "invalid thread name"),
         (json!({"anchor_state": "HEAD"}), "invalid object id"),
     ] {
