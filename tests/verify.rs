@@ -582,6 +582,10 @@ fn hostile_names_are_only_names_in_every_format() {
 fn a_ref_whose_name_is_not_utf_8_is_a_finding_and_hinders_nobody() {
     use std::os::unix::ffi::OsStrExt as _;
     let sandbox = Sandbox::new();
+    // In tables such a ref is passed over.
+    if sandbox.format.reftable {
+        return;
+    }
     let id = text(&sandbox.reserve("fine", &[]), "session_id");
     sandbox.heddle(&["agent", "release", "--session", &id]).exits(0);
     let name = std::ffi::OsStr::from_bytes(b"refs/heddle/threads/b\xffd");
