@@ -21,8 +21,8 @@ pub(crate) const ALL: [(&str, Measuring); 9] = [
     ("live", || among(What::Live)),
     ("listings", listings),
     ("crowd", || vec![crowd()]),
-    ("capture", || vec![captures()]),
-    ("paths", || vec![paths()]),
+    ("capture", || vec![captures(false)]),
+    ("paths", || vec![captures(true)]),
     ("watched", || vec![watched(1), watched(1_000)]),
     ("ready", || vec![ready()]),
 ];
@@ -261,40 +261,15 @@ fn crowd() -> Curve {
     curve
 }
 
-/// Capturing one changed file among many.
-fn captures() -> Curve {
+/// Capturing one changed file among many: whichever it is, or one that is named.
+fn captures(named: bool) -> Curve {
     let mut curve = Curve {
-        name: "capture",
-        work: "`capture`, one changed file",
+        name: if named { "capture-path" } else { "capture" },
+        work: if named { "`capture -- PATH`, one changed file" } else { "`capture`, one changed file" },
         over: "files",
         against: "`git add -A && git commit -q`",
-        bound: Bound::OfGit(0.9),
-        promised: 0.75,
-        points: Vec::new(),
-    };
-    for size in sizes(100_000).into_iter().skip(2) {
-        let (ours, theirs) = (repository(size), repository(size));
-        let id = reserve(ours.path(), "work", &[]);
-        curve.measure(size, |round| {
-            change(ours.path(), round, 1, size, 1);
-            let took = timed(ours.path(), HEDDLE, &["agent", "capture", "--session", &id, "-m", "x"]);
-            change(theirs.path(), round, 1, size, 1);
-            let git = stage_and_commit(theirs.path());
-            (took, git, git)
-        });
-    }
-    curve
-}
-
-/// Capturing one file that is named, among many.
-fn paths() -> Curve {
-    let mut curve = Curve {
-        name: "capture-path",
-        work: "`capture -- PATH`, one changed file",
-        over: "files",
-        against: "`git add -A && git commit -q`",
-        bound: Bound::OfGit(0.1),
-        promised: 0.05,
+        bound: Bound::OfGit(if named { 0.1 } else { 0.9 }),
+        promised: if named { 0.05 } else { 0.75 },
         points: Vec::new(),
     };
     for size in sizes(100_000).into_iter().skip(2) {
@@ -302,7 +277,7 @@ fn paths() -> Curve {
         let id = reserve(ours.path(), "work", &[]);
         let mut args = vec!["agent", "capture", "--session", &id, "-m", "x"];
         let path = file(size / 2);
-        if Control::wanted() != Control::Index {
+        if named && Control::wanted() != Control::Index {
             args.extend(["--", &path]);
         }
         curve.measure(size, |round| {
