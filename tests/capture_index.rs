@@ -81,12 +81,16 @@ fn a_run_captures_what_was_added_although_ignored_too() {
     assert_eq!(names(&sandbox, "t"), ".gitignore\na\nb\nd/c\nfirst\nk.log");
 }
 
+/// Waits until the runner watches.
+const WATCHED: &str =
+    "until test -e \"$(git rev-parse --git-dir)/heddle-watch-$HEDDLE_SESSION/socket\"; do sleep 0.01; done";
+
 #[test]
 fn a_watched_capture_sees_what_is_only_staged() {
     let sandbox = repository();
     let capture = format!("'{}' agent capture -m x >/dev/null", env!("CARGO_BIN_EXE_git-heddle"));
     let script = format!(
-        "echo 1 >a && {capture} && echo k >k.log && {capture} && git add -f k.log && {capture} && git rm -q --cached k.log && {capture}"
+        "{WATCHED}; echo 1 >a && {capture} && echo k >k.log && {capture} && git add -f k.log && {capture} && git rm -q --cached k.log && {capture}"
     );
     let run = ["agent", "run", "--thread", "t", "--worktree", "--", "sh", "-c", &script];
     sandbox.heddle(&run).exits(0);
@@ -249,4 +253,22 @@ fn what_the_checks_did_not_see_is_not_marked_ready() {
     sandbox.git(&["checkout", "-q", "--detach", "refs/heddle/threads/t", "--force"]);
     put(&folder, "a", "GOOD\n");
     sandbox.heddle(&["agent", "ready", "--session", &id]).exits(0);
+}
+
+#[test]
+fn what_is_staged_as_the_files_are_is_no_reason_to_look_at_everything() {
+    let sandbox = repository();
+    let log = sandbox.home().join("log");
+    let heddle = env!("CARGO_BIN_EXE_git-heddle");
+    let capture = format!("'{heddle}' agent capture -v -m x >/dev/null 2>>'{}'", log.display());
+    let script = format!(
+        "{WATCHED}; echo 1 >a && {capture} && echo n >n && git add n && {capture} && git rm -q b && {capture}"
+    );
+    let run = ["agent", "run", "--thread", "t", "--worktree", "--", "sh", "-c", &script];
+    sandbox.heddle(&run).exits(0);
+    let said = fs::read_to_string(&log).expect("what was said");
+    let looked: Vec<&str> = said.lines().filter(|line| line.contains("looked at")).collect();
+    assert_eq!(looked.len(), 3, "{said}");
+    assert!(looked[1..].iter().all(|line| line.contains("paths that changed")), "{said}");
+    assert_eq!(names(&sandbox, "t"), ".env\n.gitignore\na\nd/c\nfirst\nn");
 }

@@ -26,7 +26,6 @@ use super::only::{MOST, Only, RULES};
 use super::program::Program;
 use super::rules::may_have_attributes;
 use super::stage::{FEW_PATHS, Limits, Staging, Stamp, io_error, warnings_in};
-use super::staged::against_head;
 use super::trees::{SUBMODULE, differences, mode_of};
 use super::write_tree::may_write;
 use super::{GitError, Repo};
@@ -76,15 +75,15 @@ impl<'a> Staging<'a> {
         if !config.bool("core.symlinks")?.unwrap_or(true) || !may_write(repo)? {
             return Ok(Err("only Git writes objects as it is configured here".to_owned()));
         }
+        let mut staging = Self::make(repo, tip)?;
         // What is staged there and in no file is seen by a look at everything.
         let own = repo.git_dir().join("index");
         if (how.index.is_none() || how.index != Stamp::of(&own))
             && own.exists()
-            && !against_head(repo, &own, &[], repo.git_dir())?.is_empty()
+            && staging.is_more_staged(&own)?
         {
-            return Ok(Err("something is added to the index, or taken out of it".to_owned()));
+            return Ok(Err("the index has something that is ignored, or has it no more".to_owned()));
         }
-        let mut staging = Self::make(repo, tip)?;
         staging.limits = how.limits;
         let hooked = how.hooks && (staging.has_hook("pre-commit")? || staging.has_hook("commit-msg")?);
         // The file of the index is read to put it together with what changed, or to see that it
@@ -214,14 +213,23 @@ impl<'a> Staging<'a> {
         there: &BTreeMap<&[u8], Found>,
         tip: &BTreeMap<Vec<u8>, Entry>,
     ) -> Result<BTreeSet<Vec<u8>>, GitError> {
+        let new = |(path, found): &(&&[u8], &Found)| {
+            **found == Found::Folder || (**found == Found::File && !tip.contains_key(**path))
+        };
+        self.ignored_among(there.iter().filter(new).map(|(path, _)| *path))
+    }
+
+    /// Which of the paths are ignored, tracked or not.
+    pub(super) fn ignored_among<'p>(
+        &self,
+        paths: impl Iterator<Item = &'p [u8]>,
+    ) -> Result<BTreeSet<Vec<u8>>, GitError> {
         let mut input = Vec::new();
-        for (path, found) in there {
-            if *found == Found::Folder || (*found == Found::File && !tip.contains_key(*path)) {
-                // What begins like a pattern of Git's is none.
-                input.extend_from_slice(b"./");
-                input.extend_from_slice(path);
-                input.push(0);
-            }
+        for path in paths {
+            // What begins like a pattern of Git's is none.
+            input.extend_from_slice(b"./");
+            input.extend_from_slice(path);
+            input.push(0);
         }
         if input.is_empty() {
             return Ok(BTreeSet::new());

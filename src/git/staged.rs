@@ -61,22 +61,32 @@ impl Staging<'_> {
         if !overlooks_nothing(own, id_size) || !overlooks_nothing(kept, id_size) {
             return Ok(false);
         }
-        let tip = self.repo.raw().find_commit(self.repo.oid(self.tip.as_str())?)?.tree()?;
-        let in_tip = |path: &[u8]| tip.get_path(Path::new(&os(path))).is_ok();
+        Ok(!self.is_more_staged(own)?)
+    }
+
+    /// Whether the worktree's index `own` has something of its own that neither the tip nor a look
+    /// at the files tells: what is not ignored, `git add -A` takes or leaves by the files alone.
+    pub(super) fn is_more_staged(&self, own: &Path) -> Result<bool, GitError> {
         let staged = against_head(self.repo, own, &[], self.repo.git_dir())?;
-        Ok(staged.iter().all(|only| only.is_added() == in_tip(&only.path)))
+        let tip = self.tip_tree()?;
+        let there = |path: &[u8]| self.worktree.join(os(path)).symlink_metadata().is_ok();
+        let more = staged.iter().filter(|one| one.is_added() != is_in(&tip, &one.path) && there(&one.path));
+        Ok(!self.ignored_among(more.map(|one| one.path.as_slice()))?.is_empty())
+    }
+
+    fn tip_tree(&self) -> Result<git2::Tree<'_>, GitError> {
+        Ok(self.repo.raw().find_commit(self.repo.oid(self.tip.as_str())?)?.tree()?)
     }
 
     /// Puts into the private index, which was brought to the tip, what the worktree's own has of
     /// its own. What the tip has as well stays as it is there.
     pub(super) fn restage(&self, only: &[Staged]) -> Result<(), GitError> {
-        let tip = self.repo.raw().find_commit(self.repo.oid(self.tip.as_str())?)?.tree()?;
+        let tip = self.tip_tree()?;
         let zeros = "0".repeat(2 * self.repo.id_size());
-        let in_tip = |path: &[u8]| tip.get_path(Path::new(&os(path))).is_ok();
         let mut input = Vec::new();
         for Staged { path, added } in only {
             match added {
-                Some(_) if in_tip(path) => continue,
+                Some(_) if is_in(&tip, path) => continue,
                 Some(entry) => input.extend_from_slice(entry.as_bytes()),
                 None => input.extend_from_slice(format!("0 {zeros}").as_bytes()),
             }
@@ -90,6 +100,10 @@ impl Staging<'_> {
         let mut command = self.git_on_index(["update-index", "-z", "--index-info"]);
         Program::run(&mut command, Some(&input)).map(drop)
     }
+}
+
+fn is_in(tree: &git2::Tree<'_>, path: &[u8]) -> bool {
+    tree.get_path(Path::new(&os(path))).is_ok()
 }
 
 fn os(path: &[u8]) -> OsString {
