@@ -286,3 +286,31 @@ kill -9 $! $PPID
         sandbox.heddle(&["agent", "reserve", "--thread", "u"]).exits(0);
     }
 }
+
+#[test]
+fn nobody_loses_a_thread_to_a_command_whose_refs_no_log_would_take() {
+    let long = &*"x".repeat(4096);
+    for format in ALL {
+        let takes = !format.reftable;
+        for command in [
+            ["rename", "fix", "new", "--force"].as_slice(),
+            &["drop", "fix", "--force"],
+            &["promote", "fix", "--force"],
+        ] {
+            let sandbox = Sandbox::for_the_library(format);
+            let session = text(&sandbox.reserve("fix", &[]), "session_id");
+            let args = [&["thread"], command].concat();
+            let about = format!("{} {command:?}", format.name());
+            let named = |name| [("GIT_COMMITTER_NAME", name)];
+            if !takes {
+                let refused = sandbox.refused_with(&named(long), 128, &args);
+                assert!(refused.stderr.contains("shorten user.name"), "{about}: {refused:?}");
+                let shown = sandbox.heddle(&["agent", "show", &session]).exits(0).json();
+                assert_eq!(shown["status"], "active", "{about}");
+            }
+            // What does fit is not refused.
+            let fits = if takes { long } else { &long[..3_600] };
+            sandbox.heddle_with(&named(fits), &args).exits(0);
+        }
+    }
+}

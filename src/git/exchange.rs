@@ -21,6 +21,7 @@ use super::program::Program;
 use super::refs::{Change, Expected};
 use super::reftable::held::{Prepared, Refused};
 use super::{GitError, Repo};
+use crate::names::ThreadName;
 use crate::store::voucher::Voucher;
 
 impl Change {
@@ -43,7 +44,43 @@ pub(super) fn update_ref(git: &Program, message: &str) -> Command {
     command
 }
 
+/// What is in a block of a table beside names and committer of a log's one entry: what the message
+/// says around names, two ids, a time, lengths, and the heads of file and block.
+const ENTRY_FRAME: usize = 192;
+/// The size of a table's block unless configured (git-config(1), `reftable.blockSize`).
+const BLOCK_SIZE: usize = 4096;
+
 impl Repo {
+    /// Asks, before somebody loses a session for it, whether the git program would write a ref named
+    /// as long as `thread`: it refuses to start where its configuration holds a value that it cannot
+    /// read; and an entry of a log that fits no block of a table only when all else is done.
+    ///
+    /// # Errors
+    /// [`GitError::Program`] in Git's words; [`GitError::Unusable`] for a committer that is too long.
+    pub fn try_out(&self, thread: &ThreadName) -> Result<(), GitError> {
+        let git = self.program();
+        git.try_out()?;
+        if self.refs_are_files() {
+            return Ok(());
+        }
+        // Where Git knows no committer it writes one made up from the system, which is short.
+        let asked = Program::output(&mut git.command(["var", "GIT_COMMITTER_IDENT"]), None)?;
+        let committer = if asked.status.success() { asked.stdout.len() } else { 0 };
+        let block = self.config()?.size("reftable.blocksize")?.and_then(|size| usize::try_from(size).ok());
+        let block = block.filter(|size| *size > 0).unwrap_or(BLOCK_SIZE);
+        // The ref is named in the entry, and in the message perhaps two are.
+        if ENTRY_FRAME + 3 * thread.as_str().len() + committer <= block {
+            return Ok(());
+        }
+        Err(GitError::Unusable {
+            path: self.common_dir().to_owned(),
+            reason: format!(
+                "what git says of the committer ({committer} bytes) is too long for the logs of its refs, \
+                 whose entries are kept in blocks of {block} bytes: shorten user.name or user.email"
+            ),
+        })
+    }
+
     /// Makes and moves the refs of `made`, and deletes those of `gone`, at least one: all of it or
     /// none, as far as no process dies in the middle. After a power cut `made` is there if one of
     /// `gone` is not.

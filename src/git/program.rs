@@ -121,7 +121,7 @@ impl Program {
     ///
     /// # Errors
     /// [`GitError::Program`] in Git's words.
-    pub fn try_out(&self) -> Result<(), GitError> {
+    pub(super) fn try_out(&self) -> Result<(), GitError> {
         Self::run(&mut self.command(["rev-parse", "--git-dir"]), None).map(drop)
     }
 

@@ -75,7 +75,7 @@ pub fn drop(context: &Context<'_>, thread: &ThreadName, standing: &Standing) -> 
     std::mem::drop(locked);
     if let Some(owner) = owner {
         // As for an owner who is in the way: not where Git then refuses to go on.
-        context.repo.program().try_out()?;
+        context.repo.try_out(thread)?;
         // The owner itself gives up.
         let acting = super::acting::lock_owned(context, &owner)?;
         acting.end(crate::session::session::End::Abandoned)?;

@@ -29,6 +29,10 @@ pub fn rename(
         return Err(Error::Usage { message: format!("thread '{from}' has that name already") });
     }
     drop::tip_of(context, from)?;
+    if standing.force {
+        // No owner is to lose it for a name that is then refused.
+        context.repo.try_out(to)?;
+    }
     refuse_taken(context, to)?;
     if is_landing(ThreadRecord::read(&context.layout, from)?.as_ref()) {
         // In its turn: a landing that is under way is waited for, a dead one is finished.

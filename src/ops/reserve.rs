@@ -105,7 +105,7 @@ pub fn reserve(context: &Context<'_>, request: &Request) -> Result<Reserved, Err
     let holder = holder(context, request.hold)?;
     let Some(asked) = &request.worktree else { return claim(context, request, &holder) };
     // What Git refuses in the middle it would refuse to take back as well.
-    context.repo.program().try_out()?;
+    context.repo.try_out(&request.thread)?;
     // What a capture that died left is told from work that nobody captured only afterwards.
     repair(context, &request.thread)?;
     worktrees::foresee(context, &request.thread, asked.as_deref(), request.resume)?;

@@ -51,7 +51,7 @@ fn end_owner<'a>(
 ) -> Result<LockedThread<'a>, Error> {
     let name = locked.name().clone();
     // Nobody is to lose it for something that Git then refuses to do.
-    context.repo.program().try_out()?;
+    context.repo.try_out(&name)?;
     locked.own(owner)?.end_by_force(End::Abandoned)?;
     // Between the two locks somebody may have reserved it: then it is theirs.
     let locked = LockedThread::take(context, &name)?;
