@@ -5,33 +5,34 @@ use std::process::Command;
 use super::ident::{Identities, identities, is_text_to_git};
 use super::program::Program;
 use super::repo::commit_id;
+use super::trailer_block::{Parts, parts, scissors};
 use super::write_tree::may_write;
 use super::{GitError, Repo};
 use crate::names::{CommitId, TreeId};
 
-/// `message` with `trailers` at its end, in the block of trailers that it ends with, if it
-/// does, else in a paragraph of their own: as `git interpret-trailers` would. A value's line
-/// breaks become spaces, so that no value can add a trailer.
+/// `message` with `trailers` in the block of trailers that it ends with, if it does, else in a
+/// paragraph of their own: where `git interpret-trailers` would put them. A value's line breaks
+/// become spaces, so that no value can add a trailer.
 #[must_use]
 pub fn with_trailers(message: &str, trailers: &[(&str, String)]) -> String {
-    let message = message.trim_end();
-    let last = message.rsplit("\n\n").next().unwrap_or_default();
-    let has_subject_above = last.len() < message.len();
-    let in_block = has_subject_above && last.lines().all(is_trailer);
-    let mut text = format!("{message}\n{}", if in_block { "" } else { "\n" });
+    let message = format!("{}\n", message.trim());
+    let mut ours = String::new();
     for (key, value) in trailers {
         let value: String = value.split(|c: char| c.is_control()).collect::<Vec<_>>().join(" ");
-        text.push_str(&format!("{key}: {value}\n"));
+        ours.push_str(&format!("{key}: {value}\n"));
     }
-    text
-}
-
-/// Whether a line has the form of a trailer: a token of letters, digits and hyphens, then
-/// a colon and a space.
-fn is_trailer(line: &str) -> bool {
-    let token =
-        |token: &str| !token.is_empty() && token.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-    line.split_once(": ").is_some_and(|(key, _)| token(key))
+    let Parts { above, block, .. } = parts(&message);
+    let with = |end: usize, gap: &str| {
+        let (text, ignored) = (message[..end].trim_end(), message[end..].trim());
+        let below = if ignored.is_empty() { String::new() } else { format!("\n{ignored}\n") };
+        format!("{text}\n{gap}{ours}{below}")
+    };
+    let made = with(above.len() + block.len(), if block.is_empty() { "\n" } else { "" });
+    if parts(&made).block.ends_with(&ours) {
+        return made;
+    }
+    // A message that Git would ignore throughout (comments, conflicts) has that for its title.
+    with(scissors(&message), "\n")
 }
 
 /// Commits `tree` on `parents`: author and committer are whom Git would name. Signed where

@@ -51,6 +51,7 @@ pub mod stage;
 mod staged;
 mod still;
 pub mod target;
+mod trailer_block;
 pub mod trailers;
 mod trees;
 pub mod unfinished;

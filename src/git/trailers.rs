@@ -4,6 +4,7 @@
 //! trailers, or by their spelling, can be told one thing while another reader is told
 //! another. Whether a claim is *true* no message can say.
 
+use super::trailer_block::{self, Parts, parts};
 use super::{GitError, Repo};
 use crate::names::{CommitId, Generation, SessionId, ThreadName};
 
@@ -18,47 +19,41 @@ pub struct Stamp {
     pub generation: Option<Generation>,
 }
 
-/// The trailers of a message, in order, as token and value: those of its last paragraph,
-/// unless that is its first too. A line that begins with a space goes on with the one above.
+/// The trailers of a message, in order, as token and value: what Git takes for them.
 #[must_use]
 pub fn trailers(message: &str) -> Vec<(&str, String)> {
-    let message = message.trim_end();
-    let Some(at) = message.rfind("\n\n") else { return Vec::new() };
-    let mut found: Vec<(&str, String)> = Vec::new();
-    for line in message[at + 2..].lines() {
-        if line.starts_with([' ', '\t']) {
-            if let Some((_, value)) = found.last_mut() {
-                value.push(' ');
-                value.push_str(line.trim());
-            }
-        } else if let Some((token, value)) = line.split_once(':') {
-            let token = token.trim_end();
-            if !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
-                found.push((token, value.trim().to_owned()));
-            }
-        }
-    }
-    found
+    trailer_block::trailers(parts(message).block)
 }
 
 /// The message without what its trailers claim.
 #[must_use]
 pub fn without_claims(message: &str) -> String {
-    let message = message.trim_end();
-    let Some(at) = message.rfind("\n\n").filter(|_| may_claim(message)) else { return message.to_owned() };
-    let (above, block) = message.split_at(at + 2);
+    let mut text = format!("{}\n", message.trim_end());
+    while may_claim(&text) {
+        // Where nothing is left of the last paragraph, the one above it is the last.
+        let less = format!("{}\n", without_last_claims(&text).trim_end());
+        if less == text {
+            break;
+        }
+        text = less;
+    }
+    text.trim_end().to_owned()
+}
+
+fn without_last_claims(message: &str) -> String {
+    let Parts { above, block, ignored } = parts(message);
     let claims = |line: &str| {
         let token = line.split_once(':').map_or("", |(token, _)| token.trim_end());
         OURS.iter().any(|ours| ours.eq_ignore_ascii_case(token))
     };
-    let (mut kept, mut dropping) = (Vec::new(), false);
-    for line in block.lines() {
+    let (mut text, mut dropping) = (above.to_owned(), false);
+    for line in block.split_inclusive('\n') {
         dropping = if line.starts_with([' ', '\t']) { dropping } else { claims(line) };
         if !dropping {
-            kept.push(line);
+            text.push_str(line);
         }
     }
-    format!("{above}{}", kept.join("\n")).trim_end().to_owned()
+    text + ignored
 }
 
 /// The trailers that are heddle's.
@@ -207,6 +202,36 @@ mod tests {
         let mixed = "S\n\nSigned-off-by: A <a@b>\nheddle-thread: a\n b\nFixes: 1\n";
         assert_eq!(without_claims(mixed), "S\n\nSigned-off-by: A <a@b>\nFixes: 1");
         assert_eq!(without_claims("Heddle-Thread: a"), "Heddle-Thread: a");
+    }
+
+    #[test]
+    fn what_capture_adds_to_any_message_is_what_the_commit_claims() {
+        use proptest::test_runner::{Config, TestRunner};
+        let config = Config { cases: 2_000, failure_persistence: None, ..Config::default() };
+        let ours = [("Heddle-Thread", "b"), ("Heddle-Session", "agent-2"), ("Heddle-Generation", "7")];
+        let ours = ours.map(|(key, value)| (key, value.to_owned()));
+        TestRunner::new(config)
+            .run(&crate::git::trailer_block::tests::messages(), |message| {
+                let made = crate::git::commit::with_trailers(&without_claims(&message), &ours);
+                // Of a message that is cut off before its first line Git reads nothing.
+                let nothing = message.trim().is_empty() || message.trim_start().starts_with("# ---");
+                if !nothing {
+                    let stamp = stamp(&made).expect("whole").expect("a claim");
+                    proptest::prop_assert_eq!(stamp.thread.as_str(), "b", "{:?}", made);
+                }
+                Ok(())
+            })
+            .unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    #[test]
+    fn what_git_takes_for_prose_claims_nothing() {
+        let said = format!("S\n\nWhat it does.\n{GOOD}");
+        assert_eq!(stamp(&said), Ok(None));
+        // Among what Git itself wrote a little prose does not matter.
+        assert!(stamp(&format!("{said}Signed-off-by: A <a@b>\n")).expect("whole").is_some());
+        // An empty line may hold blanks.
+        assert!(stamp(&format!("S\n \n{GOOD}")).expect("whole").is_some());
     }
 
     #[test]

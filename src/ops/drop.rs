@@ -74,8 +74,6 @@ pub fn drop(context: &Context<'_>, thread: &ThreadName, standing: &Standing) -> 
     let owner = locked.owner().map(|owner| owner.id);
     std::mem::drop(locked);
     if let Some(owner) = owner {
-        // As for an owner who is in the way: not where Git then refuses to go on.
-        context.repo.try_out(thread)?;
         // The owner itself gives up.
         let acting = super::acting::lock_owned(context, &owner)?;
         acting.end(crate::session::session::End::Abandoned)?;
@@ -311,6 +309,7 @@ fn rehearse(
     if owner_of(context, record.as_ref()).is_none() {
         return Ok(());
     }
+    context.repo.try_out(thread)?;
     let mut work = None;
     for linked in trees {
         work = snapshot(linked, tip, standing.force)?.or(work);
