@@ -392,6 +392,11 @@ fn the_worktree_of_the_next_owner_does_not_speak_for_the_last() {
         assert_eq!(sandbox.tip("fix"), tip, "git {attempt:?}");
         assert_eq!(sandbox.git_in(&path, &["rev-parse", "HEAD"]), tip, "git {attempt:?}");
     }
+    // Nobody writes a message for what is then refused.
+    let asked = sandbox.home().join("asked");
+    let editor = format!("core.editor=touch '{}'; false", asked.display());
+    run(&lost, &["-c", &editor, "commit", "--allow-empty"]).exits(1);
+    assert!(!asked.exists());
     // Only warned about, it stays off the thread all the same.
     let args = ["-c", "heddle.hooks=warn", "commit", "--allow-empty", "-m", "x"];
     let warned = run(&lost, &args).exits(0);

@@ -3,7 +3,7 @@
 //!
 //! `--no-verify` goes around this hook and not around the other.
 
-use super::bound::refuse_lost;
+use super::bound::{refuse_lost, refuse_other};
 use super::{Call, Verdict};
 use crate::context::Context;
 use crate::error::Error;
@@ -21,6 +21,9 @@ pub(super) fn decide(call: &Call<'_>, context: &Context<'_>) -> Result<Verdict, 
         Tie::Lost(binding, lost) => Ok(refuse_lost(&binding, &lost)),
         Tie::Unknown(error) => Ok(Verdict::warn(format!("lease not renewed: {error}"))),
         Tie::Held(session) => {
+            if let Some(lost) = call.lost(context) {
+                return Ok(refuse_other(&session, &lost));
+            }
             let renewed = lock_owned(context, &session.session_id).and_then(OwnedThread::beat);
             Ok(match renewed {
                 Ok(_) => Verdict::PASS,
