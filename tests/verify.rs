@@ -168,6 +168,10 @@ fn trailers_that_contradict_each_other_are_found() {
         &format!("Work\n\n{}", trailers("other", "agent-1", "1")),
         &["names thread 'other', which does not have it"],
     );
+    // What Git takes for prose is no session's work.
+    let prose = make(&sandbox, &[&head], &[("f", "prose")], &format!("Work\n\nWhat it does.\n{good}"));
+    set(&sandbox, "t", &prose);
+    finds(&sandbox, &["--require-session", "t"], &["no session made it"]);
     case("Work\n\nHeddle-Thread: t\n", &["0 Heddle-Session"]);
     case("Work\n\nHeddle-Session: agent-1\nHeddle-Generation: 1\n", &["no Heddle-Thread"]);
 }
@@ -582,10 +586,6 @@ fn hostile_names_are_only_names_in_every_format() {
 fn a_ref_whose_name_is_not_utf_8_is_a_finding_and_hinders_nobody() {
     use std::os::unix::ffi::OsStrExt as _;
     let sandbox = Sandbox::new();
-    // In tables such a ref is passed over.
-    if sandbox.format.reftable {
-        return;
-    }
     let id = text(&sandbox.reserve("fine", &[]), "session_id");
     sandbox.heddle(&["agent", "release", "--session", &id]).exits(0);
     let name = std::ffi::OsStr::from_bytes(b"refs/heddle/threads/b\xffd");
@@ -596,6 +596,60 @@ fn a_ref_whose_name_is_not_utf_8_is_a_finding_and_hinders_nobody() {
     assert!(found.len() == 1 && found[0].contains("its name is not UTF-8"), "{document}");
     assert!(document.to_string().contains(r"b\\xffd"), "{document}");
     verify(&sandbox, 0, &["fine"]);
+    // Whoever looks for what is wrong here finds it, and a clone that fetches it is told.
+    let doctor = sandbox.heddle(&["doctor", "--json"]).exits(1).json();
+    assert_eq!(doctor["findings"][0]["kind"], "stray_ref", "{doctor}");
+    assert!(doctor["findings"][0]["message"].to_string().contains(r"b\\xffd"), "{doctor}");
+    let clone = sandbox.home().join("clone");
+    sandbox.git_in(sandbox.home(), &["clone", "-q", &sandbox.root().to_string_lossy(), "clone"]);
+    let fetched = sandbox.heddle_in(&clone, &["fetch"]).exits(0);
+    assert!(fetched.stderr.contains(r"b\xffd' is no thread's: its name is not UTF-8"), "{fetched:?}");
+    assert!(fetched.stdout.contains("fine"), "{fetched:?}");
+}
+
+#[test]
+fn refs_that_no_thread_has_are_named_by_the_doctor() {
+    let sandbox = Sandbox::new();
+    sandbox.git(&["update-ref", "refs/heddle/threads/-x", "HEAD"]);
+    sandbox.git(&["symbolic-ref", "refs/heddle/ready/s", "refs/heads/main"]);
+    let doctor = sandbox.heddle(&["doctor", "--json"]).exits(1).json();
+    let found: Vec<String> =
+        doctor["findings"].as_array().expect("list").iter().map(|one| text(one, "message")).collect();
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[0].contains("threads/-x' is no thread's: invalid thread name"), "{found:?}");
+    assert!(found[1].contains("ready/s' is no thread's: it is a symbolic ref"), "{found:?}");
+}
+
+#[test]
+fn a_malformed_tree_is_found() {
+    let sandbox = Sandbox::new();
+    let head = sandbox.git(&["rev-parse", "HEAD"]);
+    let blob = sandbox.git(&["rev-parse", "HEAD:first"]);
+    let bytes = |hex: &str| -> Vec<u8> {
+        (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex")).collect()
+    };
+    let id = bytes(&blob);
+    let entry =
+        |mode: &str, name: &str, id: &[u8]| [mode.as_bytes(), b" ", name.as_bytes(), b"\0", id].concat();
+    let file = |name: &str| entry("100644", name, &id);
+    for (tree, expected) in [
+        ([file(".git")].concat(), "that is Git's own"),
+        ([file("..")].concat(), "that leads elsewhere"),
+        ([file("a"), file("a")].concat(), "twice"),
+        ([file("b"), file("a")].concat(), "out of order"),
+    ] {
+        let write = |tree: &[u8]| {
+            let raw = sandbox.home().join("raw");
+            fs::write(&raw, tree).expect("write");
+            let path = raw.to_str().expect("UTF-8");
+            sandbox.git(&["hash-object", "-t", "tree", "-w", "--literally", path])
+        };
+        // Below the top it is found as well.
+        let outer = write(&entry("40000", "folder", &bytes(&write(&tree))));
+        let commit = sandbox.git(&["commit-tree", &outer, "-p", &head, "-m", "x"]);
+        set(&sandbox, "t", &commit);
+        finds(&sandbox, &["t"], &[expected]);
+    }
 }
 
 #[test]

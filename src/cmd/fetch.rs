@@ -19,5 +19,8 @@ pub struct Args {
 /// As [`fetch`].
 pub fn run(args: &Args, ground: &mut Ground<'_>) -> Result<(), Error> {
     let report = fetch(ground.context, args.remote.as_deref())?;
+    for warning in &report.warnings {
+        ground.narrator.warning(warning);
+    }
     ground.print(&present::fetched(&report), |document, _| text::fetched(document))
 }

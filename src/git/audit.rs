@@ -15,6 +15,7 @@ use std::process::{Command, Stdio};
 
 use super::backend::Value;
 use super::complete;
+pub use super::complete::Flaw;
 use super::merge::{Conflicts, is_plain, scratch_objects};
 use super::program::Program;
 use super::trailers::{Stamp, may_claim, stamp};
@@ -255,13 +256,20 @@ impl Repo {
     /// # Errors
     /// [`GitError::Library`] if refs cannot be listed.
     pub fn all_refs(&self, prefix: &str) -> Result<Vec<(String, RefValue)>, GitError> {
-        if !self.refs_are_files() {
+        // Escaped it is the name of no other ref: none has a backslash.
+        let illegible = |name: &[u8]| {
+            let reason = "its name is not UTF-8, so that of no thread".to_owned();
+            (name.escape_ascii().to_string(), RefValue::Unusable(reason))
+        };
+        if let Some(tables) = self.reftable() {
             let value = |(name, value)| match value {
                 Value::Id(id) => Some((name, RefValue::Id(id))),
                 Value::Symbolic(_) => Some((name, RefValue::Unusable("it is a symbolic ref".to_owned()))),
                 Value::Gone => None,
             };
-            return Ok(self.refs().below(self, prefix)?.into_iter().filter_map(value).collect());
+            let legible = self.refs().below(self, prefix)?.into_iter().filter_map(value);
+            let illegible = tables.illegible_below(prefix)?.into_iter().map(|name| illegible(&name));
+            return Ok(legible.chain(illegible).collect());
         }
         let mut names = BTreeSet::new();
         let mut unusable = Vec::new();
@@ -269,11 +277,7 @@ impl Repo {
             let reference = reference?;
             match reference.name() {
                 Ok(name) => drop(names.insert(name.to_owned())),
-                // Escaped it is the name of no other ref: none has a backslash.
-                Err(_) => unusable.push((
-                    reference.name_bytes().escape_ascii().to_string(),
-                    RefValue::Unusable("its name is not UTF-8, so that of no thread".to_owned()),
-                )),
+                Err(_) => unusable.push(illegible(reference.name_bytes())),
             }
         }
         // libgit2 passes over files that hold no id.
@@ -319,17 +323,17 @@ impl Repo {
         Ok(false)
     }
 
-    /// For each pair of a tree and a commit an object that the tree needs and that is not here.
-    /// What the tree of the commit has is not looked at again: it is as complete as that is.
+    /// For each pair of a tree and a commit what is first found wrong with the tree. What the tree of
+    /// the commit has is not looked at again: it is as good as that is.
     /// `tick` hears how many have been looked at.
     ///
     /// # Errors
     /// [`GitError::Library`] if the objects cannot be looked at.
-    pub fn missing_in_trees(
+    pub fn flaws_of_trees(
         &self,
         pairs: &[(&TreeId, &CommitId)],
         tick: &mut dyn FnMut(usize),
-    ) -> Result<Vec<Option<String>>, GitError> {
+    ) -> Result<Vec<Option<Flaw>>, GitError> {
         let odb = self.raw().odb()?;
         let mut roots: HashMap<&CommitId, Option<git2::Oid>> = HashMap::new();
         let mut jobs = Vec::with_capacity(pairs.len());
@@ -339,7 +343,7 @@ impl Repo {
             let known = *roots.entry(known).or_insert_with(root);
             jobs.push((self.oid(tree.as_str())?, known));
         }
-        Ok(complete::missing(&odb, &jobs, tick))
+        Ok(complete::flaws(&odb, &jobs, tick))
     }
 
     /// Whether merging `tip` into `target`, which it left at `base` and nowhere else, is known to

@@ -1,4 +1,4 @@
-//! Whether all is here that trees need.
+//! Whether all is here that trees need, and trees are as Git writes them.
 //!
 //! Each tree is looked at beside one that is taken for complete, along what differs. Many are
 //! looked at by as many workers as the machine can run at once; libgit2's objects may be read
@@ -10,18 +10,28 @@ use std::rc::Rc;
 
 use super::diff::parsed;
 use super::key::Key;
+use super::tree_form;
 use super::workers::shared_out;
 
 /// A tree, and the one that it is looked at beside, if there is one.
 type Job = (git2::Oid, Option<git2::Oid>);
 
+/// What keeps a tree from being used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Flaw {
+    /// It needs an object, its kind and id, that is not here or cannot be read.
+    Missing(String),
+    /// It, or one below it, is not as Git writes trees, in words that go on from "its tree".
+    Malformed(String),
+}
+
 /// How many of the trees that others are looked at beside are kept.
 const KEPT: usize = 512;
 
-/// For each of `jobs` an object that is needed and not here. `tick` hears how many are done.
-pub(super) fn missing(odb: &git2::Odb<'_>, jobs: &[Job], tick: &mut dyn FnMut(usize)) -> Vec<Option<String>> {
+/// What is first found wrong with each of `jobs`. `tick` hears how many are done.
+pub(super) fn flaws(odb: &git2::Odb<'_>, jobs: &[Job], tick: &mut dyn FnMut(usize)) -> Vec<Option<Flaw>> {
     let look = || Look { odb, kept: HashMap::new() };
-    shared_out(jobs, look, |look, job| look.missing(*job), tick)
+    shared_out(jobs, look, |look, job| look.flaw(*job), tick)
 }
 
 struct Look<'odb> {
@@ -31,7 +41,7 @@ struct Look<'odb> {
 }
 
 impl Look<'_> {
-    fn missing(&mut self, job: Job) -> Option<String> {
+    fn flaw(&mut self, job: Job) -> Option<Flaw> {
         let odb = self.odb;
         let mut trees = vec![job];
         while let Some((id, beside)) = trees.pop() {
@@ -41,8 +51,11 @@ impl Look<'_> {
             let tree = odb.read(id).ok().filter(|object| object.kind() == git2::ObjectType::Tree);
             let Some(entries) = tree.as_ref().and_then(|tree| parsed(tree.data(), id.as_bytes().len()))
             else {
-                return Some(format!("tree {id}"));
+                return Some(Flaw::Missing(format!("tree {id}")));
             };
+            if let Some(fault) = tree_form::fault(&entries) {
+                return Some(Flaw::Malformed(fault));
+            }
             let beside = beside.and_then(|beside| self.beside(beside));
             let known =
                 beside.as_deref().and_then(|tree| parsed(tree, id.as_bytes().len())).unwrap_or_default();
@@ -56,7 +69,7 @@ impl Look<'_> {
                     () if entry.is_tree() => trees.push((entry.id, before)),
                     // The commit of a submodule lies in another repository.
                     () if entry.is_submodule() || odb.exists(entry.id) => {}
-                    () => return Some(format!("blob {}", entry.id)),
+                    () => return Some(Flaw::Missing(format!("blob {}", entry.id))),
                 }
             }
         }

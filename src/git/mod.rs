@@ -53,6 +53,7 @@ mod still;
 pub mod target;
 mod trailer_block;
 pub mod trailers;
+mod tree_form;
 mod trees;
 pub mod unfinished;
 mod unstaged;

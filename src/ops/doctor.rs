@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use self::leftovers::{half_written, leftovers};
 use super::acting::current;
 use super::moves;
+use super::stray::{Stray, strays};
 use crate::context::Context;
 use crate::error::Error;
 use crate::git::moving::Checkout;
@@ -36,7 +37,7 @@ mod leftovers;
 #[derive(Debug, Clone)]
 pub struct Finding {
     /// What kind of thing: `unfinished_operation`, `damaged_record`, `stray_session`,
-    /// `leftover_file`, `stale_ref_lock`, `lost_worktree`, `unfinished_move`.
+    /// `leftover_file`, `stale_ref_lock`, `lost_worktree`, `unfinished_move`, `stray_ref`.
     pub kind: &'static str,
     /// The thread, where it is one's.
     pub thread: Option<ThreadName>,
@@ -78,6 +79,7 @@ pub fn doctor(context: &Context<'_>, fix: bool) -> Result<Vec<Finding>, Error> {
     lost_worktrees(context, fix, &mut findings);
     unfinished_moves(context, fix, &mut findings);
     dead_watchers(context, fix, &mut findings);
+    stray_refs(context, &mut findings)?;
     Ok(findings)
 }
 
@@ -528,4 +530,23 @@ fn opens(process: &Path, file: &Path) -> bool {
     open.is_ok_and(|open| {
         open.flatten().any(|fd| fs::read_link(fd.path()).is_ok_and(|target| target == file))
     })
+}
+
+/// Refs that no thread has: no command shows or moves them.
+fn stray_refs(context: &Context<'_>, findings: &mut Vec<Finding>) -> Result<(), Error> {
+    for prefix in [THREADS, READY] {
+        for Stray { refname, why } in strays(context, prefix)? {
+            findings.push(Finding {
+                kind: "stray_ref",
+                thread: None,
+                path: context.layout.ref_file(&refname),
+                message: format!(
+                    "ref '{refname}' is no thread's: {why}; git update-ref --no-deref -d deletes it"
+                ),
+                fix: None,
+                fixed: false,
+            });
+        }
+    }
+    Ok(())
 }

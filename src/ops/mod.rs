@@ -27,6 +27,7 @@ pub mod reserve;
 pub mod run;
 pub mod standing;
 pub mod stay;
+pub mod stray;
 pub mod threads;
 pub mod verify;
 pub mod watched;

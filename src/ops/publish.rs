@@ -21,6 +21,7 @@ use std::collections::BTreeMap;
 
 use super::acting::{Claim, authorize};
 use super::drop::tip_of;
+use super::stray::{Stray, strays};
 use crate::context::Context;
 use crate::error::Error;
 use crate::git::GitError;
@@ -335,6 +336,8 @@ pub struct FetchReport {
     pub threads: Vec<Fetched>,
     /// What it no longer has.
     pub gone: Vec<String>,
+    /// What the caller should know.
+    pub warnings: Vec<String>,
 }
 
 /// Fetches the threads of a remote.
@@ -361,7 +364,9 @@ pub fn fetch(context: &Context<'_>, given: Option<&str>) -> Result<FetchReport, 
         let ready = marks.get(&format!("{ready}{thread}")) == Some(&tip);
         Fetched { previous: before.get(&refname).cloned(), thread, refname, tip, ready }
     };
-    Ok(FetchReport { threads: after.into_iter().map(row).collect(), gone, remote })
+    let warn = |Stray { refname, why }| format!("'{refname}' is no thread's: {why}");
+    let warnings = strays(context, &threads)?.into_iter().map(warn).collect();
+    Ok(FetchReport { threads: after.into_iter().map(row).collect(), gone, warnings, remote })
 }
 
 /// Where the thread is that is not here but at exactly one remote, as last fetched.

@@ -69,6 +69,12 @@ impl Reftable {
         Ok(None)
     }
 
+    /// The names of refs below `prefix` that are not UTF-8.
+    pub(in crate::git) fn illegible_below(&self, prefix: &str) -> Result<Vec<Vec<u8>>, GitError> {
+        let names = self.stack_of(prefix).below(prefix)?.into_keys();
+        Ok(names.filter(|name| std::str::from_utf8(name).is_err()).collect())
+    }
+
     /// The number of the transaction that wrote the ref `name` last.
     pub(in crate::git) fn moved_by(&self, name: &str) -> Result<Option<u64>, GitError> {
         Ok(self.stack_of(name).find(name)?.map(|(_, count)| count))
@@ -207,13 +213,13 @@ impl Stack {
         Ok(None)
     }
 
-    fn below(&self, prefix: &str) -> Result<BTreeMap<String, Value>, GitError> {
+    fn below(&self, prefix: &str) -> Result<BTreeMap<Vec<u8>, Value>, GitError> {
         let mut found = BTreeMap::new();
         for table in self.tables()? {
             let looked = table.from(prefix.as_bytes(), |name, value, _| {
                 let below = name.starts_with(prefix.as_bytes());
-                if below && let Ok(name) = std::str::from_utf8(name) {
-                    found.insert(name.to_owned(), value);
+                if below {
+                    found.insert(name.to_vec(), value);
                 }
                 below
             });

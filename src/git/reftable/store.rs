@@ -20,11 +20,13 @@ impl RefStore for Reftable {
     }
 
     fn below(&self, _repo: &Repo, prefix: &str) -> Result<Vec<(String, Value)>, GitError> {
-        Ok(self.common.below(prefix)?.into_iter().collect())
+        let legible = |(name, value)| Some((String::from_utf8(name).ok()?, value));
+        Ok(self.common.below(prefix)?.into_iter().filter_map(legible).collect())
     }
 
     fn first_below(&self, _repo: &Repo, prefix: &str) -> Result<Option<String>, GitError> {
-        Ok(self.common.below(prefix)?.into_keys().next())
+        let first = self.common.below(prefix)?.into_keys().next();
+        Ok(first.map(|name| String::from_utf8_lossy(&name).into_owned()))
     }
 
     fn head_of(&self, _repo: &Repo, git_dir: &Path) -> Result<Option<Value>, GitError> {

@@ -22,7 +22,7 @@ use self::subjects::{Candidate, Kind, Shelf};
 use crate::context::Context;
 use crate::error::Error;
 use crate::git::GitError;
-use crate::git::audit::{History, Presence, RefValue, Signature, StoredCommit};
+use crate::git::audit::{Flaw, History, Presence, RefValue, Signature, StoredCommit};
 use crate::git::trailers::Stamp;
 use crate::names::{CommitId, ThreadName};
 
@@ -50,7 +50,7 @@ pub struct Request {
 /// What is looked at, one after the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Check {
-    /// The tip is a commit and its tree is all there.
+    /// The tip is a commit, and its tree is all there and as Git writes trees.
     Tip,
     /// The commits since the base can be read and are well formed.
     Commits,
@@ -188,7 +188,7 @@ pub fn verify(context: &Context<'_>, request: &Request, progress: &dyn Fn(Step))
         let history = read(context, base, &mut group, damage, progress)?;
         let mut edges = HashMap::new();
         let mut members = Members { shelves: &shelves, history: &history, known: HashMap::new() };
-        let mut missing = missing(context, base, &group, &history, &|count| {
+        let mut flaws = flaws(context, base, &group, &history, &|count| {
             progress(Step::Checking(done + count, total));
         })?;
         done += group.len();
@@ -207,9 +207,15 @@ pub fn verify(context: &Context<'_>, request: &Request, progress: &dyn Fn(Step))
                 *tip = None;
                 continue;
             }
-            if let Some(object) = missing.remove(&place) {
-                let message = format!("its tree is not complete: {object} is missing");
-                subject.lack(Finding::of(Check::Tip, message), damage);
+            match flaws.remove(&place) {
+                Some(Flaw::Missing(object)) => {
+                    let message = format!("its tree is not complete: {object} is missing");
+                    subject.lack(Finding::of(Check::Tip, message), damage);
+                }
+                Some(Flaw::Malformed(fault)) => {
+                    subject.find(Finding::of(Check::Tip, format!("its tree {fault}")));
+                }
+                None => {}
             }
             check_forms(&commits, subject);
             let begins = begins(context, candidate, &edge, &mut edges)?;
@@ -363,15 +369,14 @@ fn check_ready(candidate: &Candidate, subject: &mut Subject, required: bool, she
     }
 }
 
-/// An object that the tree of a tip needs and that is not here, beyond what the base has, by the
-/// tip's place in the group.
-fn missing(
+/// What is wrong with the trees of tips, beyond what the base has, by the tip's place in the group.
+fn flaws(
     context: &Context<'_>,
     base: &CommitId,
     group: &[Work<'_>],
     history: &History,
     tick: &dyn Fn(usize),
-) -> Result<HashMap<usize, String>, Error> {
+) -> Result<HashMap<usize, Flaw>, Error> {
     let (mut places, mut pairs) = (Vec::new(), Vec::new());
     for (at, work) in group.iter().enumerate() {
         let Some(tip) = &work.tip else { continue };
@@ -380,8 +385,8 @@ fn missing(
         places.push(at);
         pairs.push((&stored.tree, known));
     }
-    let found = context.repo.missing_in_trees(&pairs, &mut |count| tick(count))?;
-    Ok(places.into_iter().zip(found).filter_map(|(at, missing)| Some((at, missing?))).collect())
+    let found = context.repo.flaws_of_trees(&pairs, &mut |count| tick(count))?;
+    Ok(places.into_iter().zip(found).filter_map(|(at, flaw)| Some((at, flaw?))).collect())
 }
 
 /// What the base's side tells of the thread: where it had landed, how far it had got. `known`
