@@ -526,12 +526,15 @@ fn ready_runs_the_configured_checks_and_blocks_on_a_failed_one() {
 fn a_target_that_is_not_there_refuses_ready_before_anything_is_captured() {
     let sandbox = Sandbox::new();
     sandbox.write("a", "two\n");
-    sandbox.git(&["config", "heddle.target", "nowhere"]);
-    let before = sandbox.state();
-    let (code, _, said) = sandbox.heddle(&["agent", "ready", "--session", &sandbox.session]);
-    assert_eq!(code, 1, "{said}");
-    assert!(said.contains("target branch 'nowhere' not found"), "{said}");
-    assert_eq!(before, sandbox.state());
+    // Nor is a thread a branch.
+    for target in ["nowhere", "refs/heddle/threads/work"] {
+        sandbox.git(&["config", "heddle.target", target]);
+        let before = sandbox.state();
+        let (code, _, said) = sandbox.heddle(&["agent", "ready", "--session", &sandbox.session]);
+        assert_eq!(code, 1, "{said}");
+        assert!(said.contains(&format!("target branch '{target}' not found")), "{said}");
+        assert_eq!(before, sandbox.state());
+    }
 }
 
 #[test]

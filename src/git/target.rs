@@ -91,6 +91,10 @@ impl Repo {
 
 /// The branch that a user calls `name`.
 fn by_name(repo: &Repo, name: &str, source: TargetSource) -> Result<Option<Target>, GitError> {
+    if name.starts_with("refs/heddle/") {
+        // A thread is no branch, and that a thread should land on itself is a slip.
+        return Ok(None);
+    }
     if name.starts_with("refs/") {
         return lookup(repo, name, source);
     }
