@@ -363,10 +363,11 @@ fn work_whose_landing_was_taken_back_is_not_removed() {
         let (session, _) = captured(&sandbox, "t");
         sandbox.heddle(&["agent", "ready", "--session", &session, "--no-capture"]).exits(0);
         sandbox.commit("another");
-        let land = ["thread", "land", "t", how];
-        sandbox.heddle(&land).exits(0);
+        sandbox.heddle(&["thread", "land", "t", how]).exits(0);
         sandbox.git(&["reset", "--quiet", "--hard", "HEAD~1"]);
         let before = tip(&sandbox, "t");
+        let list = sandbox.heddle(&["thread", "list", "--json"]).exits(0).json();
+        assert_eq!(list[0]["state"], "ready", "{list}");
         let refused = sandbox.refused(1, &["thread", "drop", "t"]);
         assert!(refused.stderr.contains("(work on t)"), "{refused:?}");
         let kept = sandbox.heddle(&["gc"]).exits(0);
@@ -374,7 +375,12 @@ fn work_whose_landing_was_taken_back_is_not_removed() {
         assert_eq!(tip(&sandbox, "t"), before);
         // Landed anew, by another commit, it goes.
         sandbox.commit("more");
-        sandbox.heddle(&land).exits(0);
+        let landed = sandbox.heddle(&["thread", "land", "--all-ready", how, "--json"]).exits(0).json();
+        assert_eq!(landed["landed"][0]["thread"], "t", "{landed}");
+        let list = sandbox.heddle(&["thread", "list", "--all", "--json"]).exits(0).json();
+        assert_eq!(list[0]["state"], "merged", "{list}");
+        let landed = sandbox.heddle(&["thread", "land", "--all-ready", how, "--json"]).exits(0).json();
+        assert_eq!(landed["landed"].as_array().map(Vec::len), Some(0), "{landed}");
         assert!(gc(&sandbox, &[]).contains(&("thread".to_owned(), "t".to_owned())));
     }
 }

@@ -65,7 +65,9 @@ impl<'repo> Commits<'repo> {
         Ok(self.get(self.repo.oid(commit.as_str())?)?.time)
     }
 
-    pub(super) fn repo(&self) -> &'repo Repo {
+    /// The repository.
+    #[must_use]
+    pub fn repo(&self) -> &'repo Repo {
         self.repo
     }
 

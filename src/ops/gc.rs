@@ -124,7 +124,7 @@ fn worktrees_that_serve_nobody(
 
 fn landed_threads(context: &Context<'_>, dry_run: bool, report: &mut Report) -> Result<(), Error> {
     let (rows, _) = threads::list(context, Which::All)?;
-    for row in rows.into_iter().filter(|row| row.state() == State::Merged) {
+    for row in rows.into_iter().filter(|row| row.state() == State::Merged || row.taken_back) {
         // Where only a worktree is left, there is no thread to remove.
         let Some(tip) = &row.tip else { continue };
         let record = context.layout.thread(&row.thread);

@@ -9,6 +9,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::bound::{self, Bound, Unadopted};
+use super::land::taken_back;
 use crate::context::Context;
 use crate::error::Error;
 use crate::git::GitError;
@@ -21,6 +22,7 @@ use crate::names::{CommitId, READY, THREADS, ThreadName};
 use crate::store::{Layout, StoreError, journal};
 use crate::thread::ThreadRecord;
 use crate::thread::locked::{Judge, Owner};
+use crate::thread::record::Landed;
 
 /// Which threads to list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +56,8 @@ pub struct Seen {
     pub distance: Option<Distance>,
     /// Whether the branch that it was made has its tip.
     pub promoted: bool,
+    /// Whether it landed, and its target does not have it any more.
+    pub taken_back: bool,
     /// Whether an operation on it is in progress, or was when its process died.
     pub recovering: bool,
     /// The worktrees that are bound to it.
@@ -117,6 +121,7 @@ impl Seen {
             Some(tip) => record.has_landed(tip),
             None => record.landed.is_some(),
         });
+        let landed = landed && !self.taken_back;
         let contained = self.distance.as_ref().is_some_and(|distance| distance.ahead == 0);
         let contained = contained && (self.ready || !live);
         let blocked = record.and_then(|record| record.blocked.as_ref());
@@ -269,6 +274,7 @@ impl<'a> Look<'a> {
             target,
             distance: None,
             promoted: false,
+            taken_back: false,
             recovering,
             worktrees,
         }
@@ -318,6 +324,7 @@ impl<'a> Look<'a> {
                 files: None,
             });
         }
+        mark_taken_back(&commits, seen);
         if which == Which::Open {
             seen.retain(Seen::is_open);
         }
@@ -350,6 +357,20 @@ impl<'a> Look<'a> {
         }
         count_files(&commits, seen);
         Ok(())
+    }
+}
+
+/// Finds those that landed and of which their targets have nothing any more.
+fn mark_taken_back(commits: &Commits<'_>, seen: &mut [Seen]) {
+    fn landing(seen: &Seen) -> Option<&Landed> {
+        // Whose commits the target has needs no other proof.
+        let apart = seen.distance.as_ref().is_none_or(|distance| distance.ahead > 0);
+        let landed = seen.record.as_ref()?.landed.as_ref()?;
+        (apart && seen.tip.as_ref() == Some(&landed.tip)).then_some(landed)
+    }
+    let lost = taken_back(commits, seen.iter().filter_map(landing));
+    for seen in seen {
+        seen.taken_back = landing(seen).is_some_and(|landed| lost.contains(&landed.commit));
     }
 }
 

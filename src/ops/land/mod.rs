@@ -20,6 +20,7 @@
 
 mod late;
 mod outcome;
+mod taken_back;
 
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::git::GitError;
 use crate::git::commit::{commit, with_trailers};
+use crate::git::commits::Commits;
 use crate::git::land::{Merged, Moved, Scratch};
 use crate::git::moving::Checkout;
 use crate::git::places::Place;
@@ -39,6 +41,8 @@ use crate::store::lock::{FileLock, Terms};
 use crate::thread::ThreadRecord;
 
 pub(super) use outcome::finish_of;
+pub(super) use taken_back::{is_on_target, taken_back};
+
 use outcome::{block, finish, finish_in_turn, finish_interrupted, forget, intend, unfinished};
 
 /// How often a merge is made anew for a target that moves under it.
@@ -199,18 +203,23 @@ fn destination(context: &Context<'_>, named: Option<&str>, target: &str) -> Resu
 
 /// The threads whose ready mark is at their tip, longest ready first.
 fn ready_queue(context: &Context<'_>) -> Result<Vec<ThreadName>, Error> {
-    let mut queue = Vec::new();
+    let (mut queue, mut landed) = (Vec::new(), Vec::new());
     for (name, mark) in context.repo.list_refs(READY)? {
         let Ok(thread) = ThreadName::parse(&name[READY.len()..]) else { continue };
         if context.repo.read_ref(&thread.tip_ref())?.as_ref() != Some(&mark) {
             continue;
         }
-        let landed = ThreadRecord::read(&context.layout, &thread).ok().flatten();
-        if landed.is_some_and(|record| record.has_landed(&mark)) {
-            continue;
+        let record = ThreadRecord::read(&context.layout, &thread).ok().flatten();
+        match record.and_then(|record| record.landed).filter(|landed| landed.tip == mark) {
+            Some(landing) => landed.push((landing, name, thread)),
+            None => queue.push((context.repo.moved_at(&name), thread)),
         }
-        queue.push((context.repo.moved_at(&name), thread));
     }
+    // What was taken back is to land again.
+    let commits = Commits::new(context.repo)?;
+    let taken_back = taken_back(&commits, landed.iter().map(|(landing, ..)| landing));
+    let again = landed.into_iter().filter(|(landing, ..)| taken_back.contains(&landing.commit));
+    queue.extend(again.map(|(_, name, thread)| (context.repo.moved_at(&name), thread)));
     queue.sort();
     Ok(queue.into_iter().map(|(_, thread)| thread).collect())
 }
@@ -408,21 +417,6 @@ fn there_already(context: &Context<'_>, standing: &Standing) -> Result<Option<Co
         return Ok(Some(landed.commit.clone()));
     }
     Ok(context.repo.contains(at, tip)?.then(|| tip.clone()))
-}
-
-/// Whether `tip` has landed and its target has it still: that may have been taken back since.
-///
-/// # Errors
-/// [`GitError`].
-pub(super) fn is_on_target(
-    context: &Context<'_>,
-    record: Option<&ThreadRecord>,
-    tip: &CommitId,
-) -> Result<bool, GitError> {
-    let Some(landed) = record.and_then(|record| record.landed.as_ref()) else { return Ok(false) };
-    let at = context.repo.read_ref(&landed.target)?.filter(|_| landed.tip == *tip);
-    // What was taken back may be gone altogether.
-    Ok(at.is_some_and(|at| context.repo.contains(&at, &landed.commit).unwrap_or(false)))
 }
 
 /// What is to come onto the target.
