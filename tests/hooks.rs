@@ -323,28 +323,53 @@ fn head_stays_in_a_worktree_whose_session_lost_its_thread() {
     }
 }
 
+/// Has hooks be told as Git tells them since 2.48: of the branch that HEAD is on, not of HEAD.
+fn tell_of_branches_alone(sandbox: &Sandbox) {
+    let hook = PathBuf::from(sandbox.git(&["rev-parse", "--path-format=absolute", "--git-path", "hooks"]));
+    let hook = hook.join("reference-transaction");
+    if hook.exists() {
+        let whole = hook.with_extension("whole");
+        fs::rename(&hook, &whole).expect("hook");
+        let script = "#!/bin/sh\ngrep -v '^[^ ]* [0-9a-f]* HEAD$' | \"$0.whole\" \"$@\"\n";
+        write_program(&hook, script.to_owned());
+    }
+}
+
 #[test]
 fn a_branch_that_is_checked_out_in_a_lost_worktree_stays_too() {
-    let (sandbox, reserved, path) = Sandbox::owned(&[]);
-    sandbox.git_in(&path, &["checkout", "--quiet", "-b", "mine"]);
-    let last = sandbox.commit_in(&path, "one", "1\n");
-    let session = text(&reserved, "session_id");
-    sandbox.lapse(&session);
-    sandbox.reserve("fix", &["--resume"]);
-    for args in [
-        &["commit", "--no-verify", "--allow-empty", "-m", "x"][..],
-        &["commit", "--no-verify", "--amend", "-m", "x"],
-        &["reset", "--quiet", "--hard", "HEAD^"],
-        &["switch", "--quiet", "--detach", "main"],
-    ] {
-        let refused = sandbox.try_git(&path, args);
-        assert!(
-            refused.code != 0 && refused.stderr.contains("no longer active"),
-            "git {args:?}: {refused:?}"
-        );
-        assert_eq!(sandbox.git(&["rev-parse", "mine"]), last, "git {args:?}");
+    for alone in [false, true] {
+        let (sandbox, reserved, path) = Sandbox::owned(&[]);
+        sandbox.git_in(&path, &["checkout", "--quiet", "-b", "mine"]);
+        if alone {
+            tell_of_branches_alone(&sandbox);
+        }
+        let last = sandbox.commit_in(&path, "one", "1\n");
+        assert_eq!(sandbox.tip("fix"), last, "what is committed on a branch lands");
+        let session = text(&reserved, "session_id");
+        sandbox.lapse(&session);
+        sandbox.reserve("fix", &["--resume"]);
+        let mut attempts = vec![
+            &["commit", "--no-verify", "--allow-empty", "-m", "x"][..],
+            &["commit", "--no-verify", "--amend", "-m", "x"],
+            &["reset", "--quiet", "--hard", "HEAD^"],
+        ];
+        if !alone {
+            attempts.push(&["switch", "--quiet", "--detach", "main"]);
+        }
+        for args in attempts {
+            let refused = sandbox.try_git(&path, args);
+            assert!(
+                refused.code != 0 && refused.stderr.contains("no longer active"),
+                "git {args:?}: {refused:?}"
+            );
+            assert_eq!(sandbox.git(&["rev-parse", "mine"]), last, "git {args:?}");
+        }
+        assert_eq!(sandbox.git_in(&path, &["symbolic-ref", "HEAD"]), "refs/heads/mine");
+        // Other branches move there, and this one is packed.
+        sandbox.git_in(&path, &["branch", "other"]);
+        sandbox.git_in(&path, &["pack-refs", "--all"]);
+        sandbox.git_in(&path, &["branch", "-f", "other", "main"]);
     }
-    assert_eq!(sandbox.git_in(&path, &["symbolic-ref", "HEAD"]), "refs/heads/mine");
 }
 
 #[test]

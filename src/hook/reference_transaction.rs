@@ -33,6 +33,7 @@ use crate::store::StoreError;
 use crate::store::journal::FileIdentity;
 use crate::thread::{ThreadRecord, Tie};
 
+const BRANCHES: &str = "refs/heads/";
 /// Everything that heddle keeps in refs.
 const OURS: &str = "refs/heddle/";
 /// How long to wait for whoever has packed-refs or a ref locked: either it is the command that is
@@ -53,6 +54,11 @@ impl<'a> Update<'a> {
         Some(Self { old: fields.next()?, new: fields.next()?, name: fields.next()? })
     }
 
+    /// Whether it is one of HEAD, which is `on` a branch: since 2.48 Git tells of that alone.
+    fn is_of_head(&self, on: Option<&str>) -> bool {
+        self.name == "HEAD" || on == Some(self.name)
+    }
+
     /// The commit that the ref is to be at; `None` if it is to go, or to be symbolic.
     fn new_commit(&self) -> Option<CommitId> {
         commit(self.new)
@@ -70,17 +76,19 @@ pub(super) fn decide(call: &Call<'_>, context: &Context<'_>) -> Result<Verdict, 
     let mut text = args.fold(String::new(), |text, line| text + &line + "\n");
     text.push_str(&String::from_utf8_lossy(call.stdin));
     let mut updates = text.lines().filter_map(Update::parse);
+    let on = updates.clone().any(|update| update.name.starts_with(BRANCHES)).then(|| branch(context));
+    let on = on.flatten();
     match state.as_ref() {
         "prepared" => {
             for update in updates {
-                let verdict = judge(&update, call, context)?;
+                let verdict = judge(&update, on.as_deref(), call, context)?;
                 if matches!(verdict, Verdict::Refuse { .. }) && !call.vouched {
                     return Ok(verdict);
                 }
             }
             Ok(Verdict::PASS)
         }
-        "committed" if !call.vouched => match updates.find(|update| update.name == "HEAD") {
+        "committed" if !call.vouched => match updates.find(|update| update.is_of_head(on.as_deref())) {
             Some(update) => landing::after_move(call, context, update.new_commit().as_ref()),
             None => Ok(Verdict::PASS),
         },
@@ -88,12 +96,25 @@ pub(super) fn decide(call: &Call<'_>, context: &Context<'_>) -> Result<Verdict, 
     }
 }
 
-/// Judges one ref that is about to change.
-fn judge(update: &Update<'_>, call: &Call<'_>, context: &Context<'_>) -> Result<Verdict, Error> {
+/// The branch that HEAD of this worktree is on.
+fn branch(context: &Context<'_>) -> Option<String> {
+    match context.repo.head_of_worktree(context.repo.git_dir()).ok()?? {
+        Head::Branch { name, .. } | Head::Unborn { branch: name } => Some(name),
+        Head::Detached { .. } => None,
+    }
+}
+
+/// Judges one ref that is about to change, where HEAD is `on` a branch.
+fn judge(
+    update: &Update<'_>,
+    on: Option<&str>,
+    call: &Call<'_>,
+    context: &Context<'_>,
+) -> Result<Verdict, Error> {
     if update.name.starts_with(OURS) {
         return judge_ours(update, call, context);
     }
-    match worktree_of(update.name, context) {
+    match worktree_of(if update.is_of_head(on) { "HEAD" } else { update.name }, context) {
         Some(git_dir) => judge_head(update, &git_dir, call, context),
         None => Ok(Verdict::PASS),
     }
