@@ -331,7 +331,7 @@ fn tell_of_branches_alone(sandbox: &Sandbox) {
         let whole = hook.with_extension("whole");
         fs::rename(&hook, &whole).expect("hook");
         let script = "#!/bin/sh\ngrep -v '^[^ ]* [0-9a-f]* HEAD$' | \"$0.whole\" \"$@\"\n";
-        write_program(&hook, script.to_owned());
+        write_program(&hook, script);
     }
 }
 

@@ -3,12 +3,15 @@
 
 #[expect(dead_code, reason = "the sandbox serves other tests too")]
 mod support;
+mod support_program;
 
 use std::fs;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use support::{Sandbox, text};
+use support_program::write_program;
 
 /// A thread with a worktree and one capture; its session and the worktree.
 #[track_caller]
@@ -241,4 +244,34 @@ fn a_landing_that_died_is_finished_before_its_thread_is_renamed() {
     rename(&sandbox, "a", "b", &[]);
     assert_eq!(show(&sandbox, "b")["state"], "merged");
     assert_eq!(sandbox.heddle(&["agent", "show", &session]).exits(0).json()["status"], "merged");
+}
+
+#[test]
+fn a_lock_that_keeps_a_killed_operation_from_being_finished_is_removed_by_one_look() {
+    for packed in [false, true] {
+        let sandbox = Sandbox::new();
+        sandbox.git(&["config", "heddle.lockTimeout", "1s"]);
+        let session = text(&sandbox.reserve("x", &[]), "session_id");
+        if packed {
+            sandbox.git(&["pack-refs", "--all"]);
+        }
+        // The git that deletes the ref and who has it done, at the moment at which it has its locks.
+        let hooks = sandbox.home().join("killing");
+        fs::create_dir(&hooks).expect("folder");
+        let script = "#!/bin/sh\n[ \"$1\" = prepared ] && grep -q ' 0\\{40,64\\} refs/heddle/threads/x$' || exit 0\n\
+                      kill -9 $PPID $(cut -d' ' -f4 /proc/$PPID/stat)\n";
+        write_program(hooks.join("reference-transaction"), script);
+        let mut command = sandbox.command(&["thread", "rename", "x", "y", "--session", &session]);
+        command.env("GIT_CONFIG_COUNT", "1").env("GIT_CONFIG_KEY_0", "core.hooksPath");
+        let killed = command.env("GIT_CONFIG_VALUE_0", &hooks).output().expect("git-heddle");
+        assert!(killed.status.signal().is_some(), "{killed:?}");
+        // A lock that is only just there may be anybody's.
+        std::thread::sleep(std::time::Duration::from_secs(3));
+        sandbox.heddle(&["doctor", "--fix"]).exits(0);
+        assert_eq!(sandbox.heddle(&["--json", "doctor"]).exits(0).json()["findings"], json!([]));
+        let thread = text(&sandbox.heddle(&["agent", "show", &session]).exits(0).json(), "thread");
+        sandbox.heddle(&["agent", "capture", "--session", &session, "--allow-empty", "-m", "m"]).exits(0);
+        sandbox.heddle(&["agent", "release", "--session", &session]).exits(0);
+        sandbox.reserve(&thread, &["--resume"]);
+    }
 }

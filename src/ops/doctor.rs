@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use self::leftovers::{half_written, leftovers};
+use self::leftovers::{half_packed, half_written, leftovers};
 use super::acting::current;
 use super::moves;
 use super::stray::{Stray, strays};
@@ -26,7 +26,7 @@ use crate::session::session::End;
 use crate::store::journal::{self, FileIdentity, Found};
 use crate::store::lock::{FileLock, Terms};
 use crate::store::{Layout, StoreError, atomic_file};
-use crate::thread::locked::check_current;
+use crate::thread::locked::{acquire, check_current};
 use crate::thread::rebuild::rebuild;
 use crate::thread::{LockedThread, ThreadRecord, Tie};
 use crate::watch;
@@ -58,13 +58,8 @@ pub struct Finding {
 pub fn doctor(context: &Context<'_>, fix: bool) -> Result<Vec<Finding>, Error> {
     let mut findings = Vec::new();
     // First, as they are in the way of what is finished or undone below.
+    half_packed(context, fix, &mut findings);
     locks_of_killed_git(context, fix, &mut findings);
-    journals(context, fix, &mut findings)?;
-    thread_records(context, fix, &mut findings)?;
-    sessions(context, fix, &mut findings)?;
-    leftovers(context, fix, &mut findings)?;
-    half_written(context, fix, &mut findings)?;
-    abandoned_captures(context, fix, &mut findings);
     for prefix in [THREADS, READY, DROPPED] {
         ref_locks(
             context,
@@ -76,6 +71,12 @@ pub fn doctor(context: &Context<'_>, fix: bool) -> Result<Vec<Finding>, Error> {
     }
     head_locks(context, fix, &mut findings);
     locks_of_many(context, fix, &mut findings);
+    journals(context, fix, &mut findings)?;
+    thread_records(context, fix, &mut findings)?;
+    sessions(context, fix, &mut findings)?;
+    leftovers(context, fix, &mut findings)?;
+    half_written(context, fix, &mut findings)?;
+    abandoned_captures(context, fix, &mut findings);
     lost_worktrees(context, fix, &mut findings);
     unfinished_moves(context, fix, &mut findings);
     dead_watchers(context, fix, &mut findings);
@@ -456,9 +457,9 @@ fn captures_excluded(context: &Context<'_>, git_dir: &Path) -> Result<FileLock, 
 }
 
 /// Removes a lock under the thread's own lock, which keeps git-heddle out, after looking
-/// again for Git processes.
+/// again for Git processes. Nothing is recovered first: this may be what is in the way of that.
 fn remove_lock(context: &Context<'_>, thread: &ThreadName, path: &Path) -> bool {
-    let Ok(_locked) = LockedThread::take(context, thread) else { return false };
+    let Ok(_lock) = acquire(context, thread) else { return false };
     possible_holder(context, path).is_none() && atomic_file::remove(path).is_ok()
 }
 
@@ -484,7 +485,8 @@ fn possible_holder(context: &Context<'_>, path: &Path) -> Option<String> {
         let Ok(name) = fs::read_to_string(process.join("comm")) else { continue };
         let name = name.trim();
         let works_here = name.starts_with("git") && may_work_in(&process, &roots);
-        if !younger && (works_here || opens(&process, path)) {
+        // Of one that has ended since nothing could be seen.
+        if !younger && (works_here || opens(&process, path)) && !listed_is_gone(pid) {
             return Some(format!("process {pid} ({name})"));
         }
     }

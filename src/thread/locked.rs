@@ -97,8 +97,11 @@ pub fn liveness_of(context: &Context<'_>, session: &Session) -> Liveness {
     Judge::of(context).liveness(session, context.registry.presence(&session.session_id))
 }
 
-/// Takes the lock of `name` and looks at nothing.
-pub(super) fn acquire(context: &Context<'_>, name: &ThreadName) -> Result<FileLock, StoreError> {
+/// Takes the lock of `name` and looks at nothing: what a dead process left half done is as it was.
+///
+/// # Errors
+/// [`StoreError::Busy`] after `heddle.lockTimeout`.
+pub fn acquire(context: &Context<'_>, name: &ThreadName) -> Result<FileLock, StoreError> {
     let what = format!("thread '{name}'");
     let terms = Terms { what: &what, command: context.command, timeout: context.lock_timeout(), brief: true };
     FileLock::acquire(&context.layout.lock(name), terms, context.platform)

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Finding, files};
+use super::{Finding, files, possible_holder};
 use crate::context::Context;
 use crate::error::Error;
 use crate::names::{SessionId, ThreadName};
@@ -90,4 +90,34 @@ fn forget_ended(context: &Context<'_>, thread: &ThreadName, id: &SessionId) -> R
         context.registry.forget_live(id)?;
     }
     Ok(())
+}
+
+/// What a git that was killed while it packed refs, or deleted a packed one, had written. It is in the
+/// way of the next, and is written under the lock on packed-refs only.
+pub(super) fn half_packed(context: &Context<'_>, fix: bool, findings: &mut Vec<Finding>) {
+    let folder = context.repo.common_dir();
+    let (new, lock) = (folder.join("packed-refs.new"), folder.join("packed-refs.lock"));
+    if !new.exists() {
+        return;
+    }
+    let remove = || match fs::File::create_new(&lock) {
+        Ok(_) => {
+            let removed = atomic_file::remove(&new).is_ok();
+            atomic_file::remove(&lock).is_ok() && removed
+        }
+        // The lock of who has died goes after it.
+        Err(_) => possible_holder(context, &lock).is_none() && atomic_file::remove(&new).is_ok(),
+    };
+    if lock.exists() && possible_holder(context, &lock).is_some() {
+        return;
+    }
+    let fixed = fix && remove();
+    findings.push(Finding {
+        kind: "leftover_file",
+        thread: None,
+        path: new,
+        message: "packed refs that a git which was killed did not come to put in place".to_owned(),
+        fix: Some("remove it"),
+        fixed,
+    });
 }
