@@ -323,6 +323,36 @@ fn head_stays_in_a_worktree_whose_session_lost_its_thread() {
     }
 }
 
+#[test]
+fn a_worktree_does_not_speak_for_who_shows_a_wrong_token() {
+    let (sandbox, reserved, path) = Sandbox::owned(&[]);
+    let (owner, token) = (text(&reserved, "session_id"), text(&reserved, "reservation_token"));
+    let (next, tip) = (sandbox.commit("next"), sandbox.tip("fix"));
+    let run = |token: &str, args: &[&str]| {
+        let mut command = sandbox.program("git", &path, args);
+        command.env("HEDDLE_SESSION", &owner).env("HEDDLE_TOKEN", token);
+        Answer::of(&command.output().expect("git"))
+    };
+    for args in [
+        &["commit", "--allow-empty", "-m", "x"][..],
+        &["update-ref", "refs/heddle/threads/fix", &next],
+        &["update-ref", "-d", "refs/heddle/threads/fix"],
+    ] {
+        let answer = run("hdl_wrong", args);
+        assert!(
+            answer.code != 0 && answer.stderr.contains("the token given is not that of agent session"),
+            "git {args:?}: {answer:?}"
+        );
+    }
+    // Past the hook that asks early it stays off the thread.
+    let warned = run("hdl_wrong", &["commit", "--no-verify", "--allow-empty", "-m", "x"]).exits(0);
+    assert!(warned.stderr.contains("is not on thread 'fix'"), "{warned:?}");
+    assert_eq!(sandbox.tip("fix"), tip);
+    run(&token, &["reset", "--quiet", "--hard", &tip]).exits(0);
+    run(&token, &["commit", "--allow-empty", "-m", "x"]).exits(0);
+    assert_ne!(sandbox.tip("fix"), tip);
+}
+
 /// Has hooks be told as Git tells them since 2.48: of the branch that HEAD is on, not of HEAD.
 fn tell_of_branches_alone(sandbox: &Sandbox) {
     let hook = PathBuf::from(sandbox.git(&["rev-parse", "--path-format=absolute", "--git-path", "hooks"]));

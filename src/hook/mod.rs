@@ -141,13 +141,16 @@ impl Call<'_> {
         session.is_some_and(|session| session.thread == *thread)
     }
 
-    /// How the caller's session has lost its thread, if it has: a worktree that works for another
-    /// does not speak for it. A session that is alive, or that nobody knows, has lost nothing.
+    /// How the caller's session has lost its thread, or that its token is wrong: a worktree does not
+    /// speak for such a caller. A session that is alive, or that nobody knows (any more, or here), has
+    /// lost nothing.
     fn lost(&self, context: &Context<'_>) -> Option<SessionError> {
         match bound::acting(context, self.claim?) {
-            Err(Error::Session(lost @ (SessionError::Ended { .. } | SessionError::Replaced { .. }))) => {
-                Some(lost)
-            }
+            Err(Error::Session(
+                lost @ (SessionError::Ended { .. }
+                | SessionError::Replaced { .. }
+                | SessionError::TokenWrong { .. }),
+            )) => Some(lost),
             _ => None,
         }
     }
