@@ -302,6 +302,64 @@ fn what_a_link_names_is_run_and_not_written_to() {
 }
 
 #[test]
+fn a_chained_hook_finds_its_name_and_its_neighbours() {
+    let sandbox = sandbox();
+    // One script for several hooks, which reads what lies beside it and what lies above.
+    let script = "#!/bin/sh\nhere=$(dirname \"$0\")\n. \"$here/../../lib.sh\"\n\
+                  echo \"$(basename \"$0\") $(cat \"$here/words\") $found\" >&2\n";
+    write_hook(&sandbox.root().join("check.sh"), script, 0o755);
+    fs::write(sandbox.root().join("lib.sh"), "found=lib\n").expect("write");
+    fs::write(hook(&sandbox, "words"), "words").expect("write");
+    for event in ["pre-commit", "post-rewrite"] {
+        symlink("../../check.sh", hook(&sandbox, event)).expect("link");
+    }
+    let before = sandbox.snapshot();
+    let told = |event: &str| feed(&sandbox, &hook(&sandbox, event), &[], b"").stderr;
+    for _ in 0..2 {
+        install(&sandbox);
+        assert_eq!(told("pre-commit"), "pre-commit words lib\n");
+        assert_eq!(told("post-rewrite"), "post-rewrite words lib\n");
+        // What comes later is found once hooks are installed again.
+        fs::write(hook(&sandbox, "more"), "more").expect("write");
+    }
+    assert!(sandbox.root().join(".git/hooks.heddle/more").exists());
+    fs::remove_file(hook(&sandbox, "more")).expect("remove");
+    uninstall(&sandbox);
+    assert_same(&before, &sandbox.snapshot());
+}
+
+#[test]
+fn what_is_in_the_place_of_our_folder_is_nobodys_to_lose() {
+    let sandbox = sandbox();
+    let folder = sandbox.root().join(".git/hooks.heddle");
+    let path = hook(&sandbox, "pre-commit");
+    write_hook(&path, "#!/usr/bin/perl\nexit 1;\n", 0o755);
+    for is_folder in [false, true] {
+        if is_folder {
+            fs::create_dir(&folder).expect("folder");
+            fs::write(folder.join("pre-commit"), "mine").expect("write");
+        } else {
+            fs::write(&folder, "mine").expect("write");
+        }
+        let look = || {
+            let names = fs::read_dir(path.parent().expect("a folder")).expect("folder").count();
+            (fs::read(&path).expect("hook"), names)
+        };
+        let before = look();
+        let report = install(&sandbox);
+        assert_eq!(done(&report, "pre-commit"), "skipped", "{report}");
+        assert_eq!(feed(&sandbox, &path, &[], b"").code, 1);
+        uninstall(&sandbox);
+        assert_eq!(before, look());
+        if is_folder {
+            assert_eq!(fs::read_to_string(folder.join("pre-commit")).expect("mine"), "mine");
+        } else {
+            fs::remove_file(&folder).expect("remove");
+        }
+    }
+}
+
+#[test]
 fn a_chained_hook_that_was_replaced_is_neither_run_nor_lost() {
     let sandbox = sandbox();
     let path = hook(&sandbox, "pre-commit");

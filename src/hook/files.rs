@@ -15,18 +15,19 @@
 
 use std::fs::{self, File, Metadata, Permissions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::Event;
-use super::script::{self, CHAIN, Kind};
+use super::chain::Chain;
+use super::script::{self, Kind};
 use crate::store::StoreError;
 use crate::store::atomic_file::{self, Durability};
 
 /// Siblings in the making are named like this; no hook of Git's is.
-const UNFINISHED: &str = ".heddle-hook-";
+pub(super) const UNFINISHED: &str = ".heddle-hook-";
 /// What a chained hook is called.
-const BEFORE: &str = ".before-heddle";
+pub(super) const BEFORE: &str = ".before-heddle";
 /// What managers call a hook that they have put out of their way: lefthook, pre-commit.
 const PUT_ASIDE: [&str; 2] = [".old", ".legacy"];
 
@@ -98,11 +99,6 @@ impl HookFile<'_> {
 
     fn named(&self, suffix: &str) -> PathBuf {
         self.folder.join(format!("{}{suffix}", self.event.name()))
-    }
-
-    /// The name by which ours runs a chained hook.
-    fn link(&self) -> PathBuf {
-        self.folder.join(CHAIN).join(self.event.name())
     }
 
     /// What is in its place.
@@ -197,6 +193,10 @@ impl HookFile<'_> {
         ours: &script::Ours,
         meta: &Metadata,
     ) -> Result<Done, StoreError> {
+        if ours.kind == Kind::Chained && look_at(&self.named(BEFORE))?.is_some() {
+            // There may be neighbours that are new.
+            self.link_up(&Chain::of(self.folder))?;
+        }
         match self.wanted(ours)? {
             Some(wanted) if wanted == content => Ok(Done::Unchanged),
             Some(wanted) => {
@@ -211,7 +211,7 @@ impl HookFile<'_> {
     fn wanted(&self, ours: &script::Ours) -> Result<Option<Vec<u8>>, StoreError> {
         let chained = ours.kind == Kind::Chained && look_at(&self.named(BEFORE))?.is_some();
         Ok(match &ours.rest {
-            None if chained => Some(script::chained(self.event)),
+            None if chained => Some(script::chained(self.event, &Chain::of(self.folder).way)),
             None => Some(script::whole(self.event)),
             Some(rest) => script::insert(self.event, rest),
         })
@@ -220,30 +220,35 @@ impl HookFile<'_> {
     /// Has ours take the place of what is there, and run it.
     fn chain(&self, path: &Path, meta: &Metadata) -> Result<Done, StoreError> {
         let before = self.named(BEFORE);
-        match look_at(&before)? {
-            None => fs::hard_link(path, &before).map_err(StoreError::io("link", &before))?,
-            // Left by a process that died between the two steps.
-            Some(there) if (there.dev(), there.ino()) == (meta.dev(), meta.ino()) => {}
-            Some(_) => {
-                return Ok(Done::Skipped(format!(
-                    "{before:?} is there already; remove that one or the hook, whichever is not needed, and \
-                     install again"
-                )));
-            }
+        let chain = Chain::of(self.folder);
+        let there = look_at(&before)?;
+        // The same file was left by a process that died between the two steps.
+        let other = there.as_ref().is_some_and(|one| (one.dev(), one.ino()) != (meta.dev(), meta.ino()));
+        let in_the_way = if other { Some(before.clone()) } else { chain.in_the_way(self.event.name()) };
+        if let Some(in_the_way) = in_the_way {
+            return Ok(Done::Skipped(format!(
+                "{in_the_way:?} is there already; remove that one or the hook, whichever is not needed, and \
+                 install again"
+            )));
         }
-        let link = self.link();
-        atomic_file::create_folder(&self.folder.join(CHAIN), self.durability)
-            .map_err(StoreError::io("make", &link))?;
-        // The hook is run by a link of its own name: it may ask what it is called.
-        let target = Path::new("..").join(before.file_name().unwrap_or_default());
-        match symlink(&target, &link) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(StoreError::io("link", &link)(error));
-            }
-            _ => {}
+        let chained = self
+            .link_up(&chain)
+            .and_then(|()| match there {
+                None => fs::hard_link(path, &before).map_err(StoreError::io("link", &before)),
+                Some(_) => Ok(()),
+            })
+            .and_then(|()| self.write(path, &script::chained(self.event, &chain.way), None));
+        if chained.is_err() {
+            // What cannot be removed either is for the next to find.
+            let _ = self.clear_leftovers();
         }
-        self.write(path, &script::chained(self.event), None)?;
-        Ok(Done::Chained)
+        chained.map(|()| Done::Chained)
+    }
+
+    /// The hook is run by a link of its own name, with its neighbours: it may ask for both.
+    fn link_up(&self, chain: &Chain<'_>) -> Result<(), StoreError> {
+        let before = self.named(BEFORE);
+        chain.link(self.event.name(), before.file_name().unwrap_or_default(), self.durability)
     }
 
     /// Takes ours out, also where a manager has put it aside; what was done to which file.
@@ -286,9 +291,9 @@ impl HookFile<'_> {
             atomic_file::remove(&before)?;
         }
         if look_at(&before)?.is_none() {
-            atomic_file::remove(&self.link())?;
-            // It goes with its last link.
-            let _ = fs::remove_dir(self.folder.join(CHAIN));
+            for chain in Chain::all(self.folder) {
+                chain.unlink(self.event.name(), &|name| format!("{name}{BEFORE}"))?;
+            }
         }
         Ok(())
     }

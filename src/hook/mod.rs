@@ -15,6 +15,7 @@
 //! and a shim of that name in `hooks/`.
 
 mod bound;
+mod chain;
 pub mod files;
 pub mod install;
 mod landing;

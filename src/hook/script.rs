@@ -28,9 +28,6 @@ const SHEBANG: &str = "#!/bin/sh\n";
 /// stands below it. A hook that answers fails, so that nobody gets past the rules by setting
 /// it.
 pub const PROBE: &str = "HEDDLE_HOOKS_PROBE";
-/// Where a chained hook is found under its own name, for those that ask what they are called;
-/// beside our hook.
-pub const CHAIN: &str = "heddle-chain";
 
 /// How ours is in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,12 +71,12 @@ pub fn whole(event: Event) -> Vec<u8> {
     format!("{SHEBANG}{}{}{warning}{END}\n", begin(event, Kind::Whole), body(event)).into_bytes()
 }
 
-/// The file for `event` that runs what was there before.
+/// The file for `event` that runs what was there before, by a link in the folder `way` from here.
 #[must_use]
-pub fn chained(event: Event) -> Vec<u8> {
+pub fn chained(event: Event, way: &str) -> Vec<u8> {
     let name = event.name();
     let chain = format!(
-        "heddle_next=${{0%/*}}/{CHAIN}/{name}\n[ -x \"$heddle_next\" ] || exit 0\nexec \"$heddle_next\" \"$@\"\n"
+        "heddle_next=${{0%/*}}/{way}/{name}\n[ -x \"$heddle_next\" ] || exit 0\nexec \"$heddle_next\" \"$@\"\n"
     );
     let (before, after) = around(event);
     format!("{SHEBANG}{}{before}{}{after}{chain}{END}\n", begin(event, Kind::Chained), body(event))
