@@ -632,6 +632,9 @@ fn without_the_program_a_shim_says_so_once_and_passes_unless_enforced() {
         let refused = without(args);
         assert!(refused.code != 0 && refused.stderr.contains("git-heddle is not on PATH"), "{refused:?}");
     }
+    sandbox.git(&["config", "heddle.hooks", "off"]);
+    let silent = without(&["commit", "--quiet", "--allow-empty", "-m", "x"]).exits(0);
+    assert_eq!(silent.stderr, "");
     // Where nothing has to be asked, nothing is missed.
     let mut command = sandbox.program("git", &sandbox.root(), &["commit", "--allow-empty", "-m", "x"]);
     Answer::of(&command.env("PATH", &plain).output().expect("git")).exits(0);

@@ -288,6 +288,51 @@ fn a_disabled_hook_stays_disabled() {
 }
 
 #[test]
+fn a_hook_of_ours_that_may_not_be_run_is_mended() {
+    let sandbox = sandbox();
+    install(&sandbox);
+    let path = hook(&sandbox, "reference-transaction");
+    for mend in [&["hooks", "install"][..], &["agent", "reserve", "--thread", "t"]] {
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("mode");
+        sandbox.heddle(mend).exits(0);
+        assert_ne!(fs::metadata(&path).expect("hook").mode() & 0o111, 0, "{mend:?}");
+    }
+    status(&sandbox, 0);
+}
+
+#[test]
+fn a_hook_in_which_half_of_ours_is_left_is_left_alone_and_named() {
+    let sandbox = sandbox();
+    let path = hook(&sandbox, "pre-commit");
+    write_hook(&path, "#!/bin/sh\nexit 0\n", 0o755);
+    install(&sandbox);
+    let text = fs::read_to_string(&path).expect("hook");
+    let torn = text.replace("# <<< git-heddle hooks <<<\n", "");
+    assert_ne!(torn, text);
+    write_hook(&path, &torn, 0o755);
+    assert_eq!(done(&install(&sandbox), "pre-commit"), "skipped");
+    let report = sandbox.heddle(&["hooks", "uninstall", "--json"]).exits(0).json();
+    assert_eq!(done(&report, "pre-commit"), "skipped");
+    assert_eq!(fs::read_to_string(&path).expect("hook"), torn);
+}
+
+#[test]
+fn a_damaged_record_of_hooks_is_set_aside_by_the_doctor() {
+    let sandbox = sandbox();
+    let path = hook(&sandbox, "pre-commit");
+    write_hook(&path, "#!/usr/bin/perl\nexit 0;\n", 0o755);
+    let before = fs::read(&path).expect("hook");
+    install(&sandbox);
+    fs::write(sandbox.root().join(".git/heddle/hooks.json"), "").expect("damage");
+    let refused = sandbox.heddle(&["hooks", "uninstall"]).exits(1);
+    assert!(refused.stderr.contains("git heddle doctor"), "{refused:?}");
+    sandbox.heddle(&["doctor"]).exits(1);
+    sandbox.heddle(&["doctor", "--fix"]).exits(0);
+    uninstall(&sandbox);
+    assert_eq!(fs::read(&path).expect("hook"), before);
+}
+
+#[test]
 fn what_a_link_names_is_run_and_not_written_to() {
     let sandbox = sandbox();
     let script = sandbox.root().join("check.sh");

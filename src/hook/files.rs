@@ -28,6 +28,8 @@ use crate::store::atomic_file::{self, Durability};
 pub(super) const UNFINISHED: &str = ".heddle-hook-";
 /// What a chained hook is called.
 pub(super) const BEFORE: &str = ".before-heddle";
+/// Why a hook is left alone from which ours cannot be told apart.
+const TORN: &str = "one of the two marker lines around our part of it is gone: take that part out by hand";
 /// What managers call a hook that they have put out of their way: lefthook, pre-commit.
 const PUT_ASIDE: [&str; 2] = [".old", ".legacy"];
 
@@ -175,6 +177,9 @@ impl HookFile<'_> {
             if let Some(ours) = script::remove(&content) {
                 return self.renew(&path, &content, &ours, &meta);
             }
+            if script::is_torn(&content) {
+                return Ok(Done::Skipped(TORN.to_owned()));
+            }
             if is_executable(&meta)
                 && let Some(text) = script::insert(self.event, &content)
             {
@@ -198,6 +203,11 @@ impl HookFile<'_> {
             self.link_up(&Chain::of(self.folder))?;
         }
         match self.wanted(ours)? {
+            Some(wanted) if ours.rest.is_none() && !is_executable(meta) => {
+                // Git would pass over it, and nobody else has a say in it.
+                self.write(path, &wanted, None)?;
+                Ok(Done::Updated)
+            }
             Some(wanted) if wanted == content => Ok(Done::Unchanged),
             Some(wanted) => {
                 self.write(path, &wanted, Some(meta))?;
@@ -261,7 +271,12 @@ impl HookFile<'_> {
         for path in places {
             let Some(meta) = look_at(&path)?.filter(Metadata::is_file) else { continue };
             let content = read(&path)?;
-            let Some(ours) = script::remove(&content) else { continue };
+            let Some(ours) = script::remove(&content) else {
+                if script::is_torn(&content) {
+                    done.push((path, Done::Skipped(TORN.to_owned())));
+                }
+                continue;
+            };
             let before = self.named(BEFORE);
             if ours.kind == Kind::Chained && ours.rest.is_none() && look_at(&before)?.is_some() {
                 fs::rename(&before, &path).map_err(StoreError::io("rename", &before))?;

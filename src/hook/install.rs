@@ -111,6 +111,14 @@ impl RecordV1 {
     }
 }
 
+/// Whether what this repository asked for can be read.
+///
+/// # Errors
+/// [`crate::store::StoreError`] if it cannot.
+pub fn check_record(context: &Context<'_>) -> Result<(), crate::store::StoreError> {
+    atomic_file::read_record::<RecordV1>(RECORD, &context.layout.hooks(), RecordV1::VERSION).map(drop)
+}
+
 /// Installs the hooks of `side`.
 ///
 /// # Errors

@@ -179,6 +179,13 @@ fn is_empty(rest: &[u8]) -> bool {
     rest.is_empty() || rest == SHEBANG.trim_ascii_end().as_bytes()
 }
 
+/// Whether what ours begins with is in a file in which there is no part of ours that is whole.
+#[must_use]
+pub fn is_torn(content: &[u8]) -> bool {
+    let probes = content.windows(PROBE.len()).any(|found| found == PROBE.as_bytes());
+    probes && find(content).is_none()
+}
+
 /// Whether a part of ours begins or ends somewhere: half a part is nobody's to edit.
 fn mentions_markers(content: &[u8]) -> bool {
     content

@@ -73,6 +73,9 @@ pub fn doctor(context: &Context<'_>, fix: bool) -> Result<Vec<Finding>, Error> {
     locks_of_many(context, fix, &mut findings);
     journals(context, fix, &mut findings)?;
     thread_records(context, fix, &mut findings)?;
+    if let Err(error) = crate::hook::install::check_record(context) {
+        findings.push(damaged(context.layout.hooks(), None, &error, fix));
+    }
     sessions(context, fix, &mut findings)?;
     leftovers(context, fix, &mut findings)?;
     half_written(context, fix, &mut findings)?;
