@@ -115,6 +115,48 @@ fn a_path_that_was_added_although_ignored_can_be_captured_by_name() {
 }
 
 #[test]
+fn named_paths_that_git_cannot_stage_are_not_left_out() {
+    for (own, tolerant) in [(true, "false"), (false, "true")] {
+        let sandbox = repository();
+        sandbox.git(&["config", "filter.broken.clean", "false"]);
+        sandbox.git(&["config", "filter.broken.required", "true"]);
+        sandbox.git(&["config", "add.ignoreErrors", tolerant]);
+        let (id, folder) = session(&sandbox, "t", own);
+        let refused = |paths: &[&str], reason: &str| {
+            for more in [&["--"][..], &["--dry-run", "--"]] {
+                let before = (sandbox.tip("t"), sandbox.git_in(&folder, &["status", "--porcelain"]));
+                let args = [&["agent", "capture", "--session", &id, "-m", "x"], more, paths].concat();
+                let answer = sandbox.heddle_in(&folder, &args).exits(1);
+                assert!(answer.stderr.contains(reason), "{paths:?}: {}", answer.stderr);
+                let after = (sandbox.tip("t"), sandbox.git_in(&folder, &["status", "--porcelain"]));
+                assert_eq!(before, after, "{paths:?}");
+            }
+        };
+        put(&folder, "d/c", "changed\n");
+        put(&folder, "d/new", "new\n");
+        put(&folder, "k.log", "k\n");
+        refused(&["k.log"], "ignored");
+        refused(&["k.log", "d/c"], "ignored");
+        refused(&["d", "no-such-file"], "no-such-file");
+        put(&folder, "d/z.bad", "z\n");
+        put(&folder, ".gitattributes", "*.bad filter=broken\n");
+        refused(&["."], "z.bad");
+        refused(&["d"], "z.bad");
+        fs::remove_file(folder.join("d/z.bad")).expect("remove");
+        sandbox.git_in(&folder, &["init", "-q", "d/embedded"]);
+        refused(&["d"], "d/embedded");
+        fs::remove_dir_all(folder.join("d/embedded")).expect("remove");
+        // Beside what is tracked in a folder that is ignored, all that was named is taken.
+        fs::create_dir(folder.join("e")).expect("folder");
+        put(&folder, "e/new", "new\n");
+        sandbox.git(&["config", "core.excludesFile", &sandbox.home().join("ignored").to_string_lossy()]);
+        put(sandbox.home(), "ignored", "d\n");
+        let changed = captured(&sandbox, &folder, &id, &["--", "d/c", "e"]);
+        assert_eq!(changed, json!(["d/c", "e/new"]), "own worktree: {own}");
+    }
+}
+
+#[test]
 fn what_git_is_told_to_overlook_is_overlooked_from_then_on() {
     let sandbox = repository();
     let (id, folder) = session(&sandbox, "t", false);

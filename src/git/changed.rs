@@ -200,8 +200,15 @@ impl<'a> Staging<'a> {
 
     /// A command on the index of what changed, with what is configured of writing objects.
     fn git_for_changed(&self, writing: &[&str], args: &[&str]) -> Command {
-        let quiet = ["-c", "advice.addEmbeddedRepo=false", "-c", "index.skipHash=true"];
-        let parts = FEW_PATHS.iter().chain(&quiet).chain(writing).chain(args);
+        let ours = [
+            "-c",
+            "advice.addEmbeddedRepo=false",
+            "-c",
+            "add.ignoreErrors=false",
+            "-c",
+            "index.skipHash=true",
+        ];
+        let parts = FEW_PATHS.iter().chain(&ours).chain(writing).chain(args);
         let mut command = self.git(parts);
         command.env("GIT_LITERAL_PATHSPECS", "1");
         command

@@ -361,8 +361,7 @@ impl<'a> Staging<'a> {
         let Scope { pathspec, cwd, .. } = *scope;
         let mut output = Program::output(&mut self.add(pathspec, cwd), None)?;
         let mut left = self.left(pathspec, cwd)?;
-        let whole = pathspec.is_empty();
-        if !(output.status.success() || whole && left.explains_failure()) {
+        if !(output.status.success() || pathspec.is_empty() && explains(&left, &output)) {
             (output, left) = self.stage_again(scope, output)?;
         }
         self.limits = *limits;
@@ -376,7 +375,8 @@ impl<'a> Staging<'a> {
     }
 
     /// Stages once more what could not be staged: from the worktree's own index, as one that was
-    /// kept is stale if its objects were collected; and what is tracked, although it is ignored.
+    /// kept is stale if its objects were collected. What is tracked was staged although Git says that
+    /// it is ignored.
     fn stage_again(&mut self, scope: &Scope<'_>, mut output: Output) -> Result<(Output, Left), GitError> {
         let Scope { pathspec, cwd, .. } = *scope;
         let mut command = self.add(pathspec, cwd);
@@ -391,18 +391,26 @@ impl<'a> Staging<'a> {
             output = Output { stderr: output.stderr, ..Program::output(&mut command, None)? };
         }
         let left = self.left(pathspec, cwd)?;
-        if output.status.success() || pathspec.is_empty() && left.explains_failure() {
-            return Ok((output, left));
-        }
-        let mut tracked = limited(self.git_on_index(["add", "-u"]), pathspec, cwd);
-        if !pathspec.is_empty() && Program::output(&mut tracked, None)?.status.success() {
+        let staged = match pathspec {
+            _ if output.status.success() => true,
+            [] => explains(&left, &output),
+            named => has_staged_the_rest(&output) && self.are_tracked(named, cwd)?,
+        };
+        if staged {
             return Ok((output, left));
         }
         Err(Program::failure(&command, &output))
     }
 
     fn add(&self, pathspec: &[OsString], cwd: &Path) -> Command {
-        limited(self.git_on_index(["-c", "advice.addEmbeddedRepo=false", "add", "-A"]), pathspec, cwd)
+        let ours = ["-c", "advice.addEmbeddedRepo=false", "-c", "add.ignoreErrors=false", "add", "-A"];
+        limited(self.git_on_index(ours), pathspec, cwd)
+    }
+
+    /// Whether each of `pathspec` names something that the private index or the tip has.
+    fn are_tracked(&self, pathspec: &[OsString], cwd: &Path) -> Result<bool, GitError> {
+        let args = ["ls-files", "-z", "--error-unmatch", "--with-tree", self.tip.as_str()];
+        Ok(Program::output(&mut limited(self.git(args), pathspec, cwd), None)?.status.success())
     }
 
     /// Refuses what should not come in by accident.
@@ -505,6 +513,17 @@ impl<'a> Staging<'a> {
             let _ = fs::rename(self.index(), folder.join(format!("{CACHE}{commit}")));
         }
     }
+}
+
+/// Whether `git add` has staged all but what is ignored, or left out of a sparse checkout: it ends with
+/// 1 then, and where it fails for anything else with 128, having staged nothing.
+fn has_staged_the_rest(output: &Output) -> bool {
+    output.status.code() == Some(1)
+}
+
+/// Whether nothing but what is `left` has `git add` end as it did.
+fn explains(left: &Left, output: &Output) -> bool {
+    has_staged_the_rest(output) && left.explains_failure()
 }
 
 /// What Git warned of on standard error.
