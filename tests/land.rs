@@ -271,6 +271,26 @@ fn the_target_is_pushed_on_demand_and_a_failed_push_takes_nothing_back() {
 }
 
 #[test]
+fn a_landing_that_is_called_in_a_worktree_that_goes_is_done_to_its_end() {
+    let sandbox = Sandbox::new();
+    sandbox.git(&["clone", "--quiet", "--bare", ".", "../remote.git"]);
+    for (thread, at) in [("a", "@1000000001 +0000"), ("b", "@1000000002 +0000"), ("c", "@1000000003 +0000")] {
+        ready(&sandbox, thread, thread, "content\n");
+        sandbox.move_at(at, &format!("refs/heddle/ready/{thread}"));
+    }
+    // Of the first that lands: where it pushes to is meant from there all the same.
+    let args = ["--json", "thread", "land", "--all-ready", "--push=../../remote.git"];
+    let here = sandbox.home().join("repo.heddle/a");
+    let done = sandbox.heddle_in(&here, &args).exits(0).json();
+    let landed = done["landed"].as_array().expect("threads");
+    assert_eq!(landed.iter().map(|one| &one["thread"]).collect::<Vec<_>>(), ["a", "b", "c"]);
+    let main = sandbox.git(&["rev-parse", "main"]);
+    assert_eq!(sandbox.git_in(&sandbox.home().join("remote.git"), &["rev-parse", "main"]), main);
+    assert!(!sandbox.home().join("repo.heddle").exists(), "their worktrees went");
+    assert_eq!(sandbox.git(&["ls-files"]), "a\nb\nc\nfirst");
+}
+
+#[test]
 fn an_owner_who_goes_on_keeps_the_thread() {
     let sandbox = Sandbox::new();
     let session = ready(&sandbox, "a", "file", "a\n");

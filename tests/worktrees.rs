@@ -295,6 +295,35 @@ fn the_git_that_runs_the_release_in_the_worktree_does_not_keep_it() {
 }
 
 #[test]
+fn what_removes_the_worktree_that_it_is_called_in_goes_on_to_its_end() {
+    let sandbox = Sandbox::new();
+    let path = |thread: &str| sandbox.home().join("repo.heddle").join(thread);
+    for thread in ["a", "b", "c"] {
+        let session = text(&sandbox.reserve(thread, &["--worktree"]), "session_id");
+        sandbox.heddle(&["agent", "capture", "--session", &session, "--allow-empty", "-m", "x"]);
+        let inhabitant = inhabit(&path(thread));
+        sandbox.heddle(&["agent", "release", "--session", &session]).exits(0);
+        drop(inhabitant);
+        assert!(path(thread).exists());
+    }
+    sandbox.git(&["config", "heddle.retention", "0"]);
+    let collected = sandbox.heddle_in(&path("a"), &["gc"]).exits(0);
+    for what in ["worktree", "thread"] {
+        for thread in ["a", "b", "c"] {
+            let name = if what == "thread" { thread.to_owned() } else { path(thread).display().to_string() };
+            let line = format!("removed {what} {name}\n");
+            assert!(collected.stdout.contains(&line), "{line}{collected:?}");
+        }
+    }
+    assert_eq!((collected.stderr.as_str(), worktrees(&sandbox).len()), ("", 1));
+    let work = Work::new();
+    work.capture(&["--allow-empty"]);
+    let dropped = work.sandbox.heddle_in(&work.path, &["thread", "drop", "fix/login", "--force"]).exits(0);
+    assert!(dropped.stderr.is_empty() && !work.path.exists(), "{dropped:?}");
+    work.sandbox.heddle(&["doctor"]).exits(0);
+}
+
+#[test]
 fn ignored_files_do_not_keep_a_worktree() {
     let sandbox = Sandbox::new();
     fs::write(sandbox.root().join(".gitignore"), "target\n").expect("write");

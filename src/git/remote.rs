@@ -15,6 +15,25 @@ use crate::names::{CommitId, REMOTES};
 pub const LEASE_OPTION: &str = "heddle-lease=";
 
 impl Repo {
+    /// A remote whose fetch would overwrite `refs/heddle/`, as in a mirror clone.
+    ///
+    /// # Errors
+    /// [`GitError::Library`].
+    pub fn mirrors_heddle_refs(&self) -> Result<Option<String>, GitError> {
+        for (name, value) in self.config()?.subsections("remote", "fetch")? {
+            let spec = value.text.trim_start_matches('+');
+            let Some((_, to)) = spec.split_once(':') else { continue };
+            let covered = match to.split_once('*') {
+                Some((before, _)) => "refs/heddle/".starts_with(before) || before.starts_with("refs/heddle/"),
+                None => to.starts_with("refs/heddle/"),
+            };
+            if covered {
+                return Ok(Some(name.to_owned()));
+            }
+        }
+        Ok(None)
+    }
+
     /// The names of the configured remotes.
     ///
     /// # Errors

@@ -110,7 +110,11 @@ impl Repo {
         }
         if !path.exists() {
             // The git that was waited for has finished.
-            return Ok(!linked.git_dir.exists());
+            let gone = !linked.git_dir.exists();
+            if gone {
+                self.note_removal(&linked.git_dir);
+            }
+            return Ok(gone);
         }
         match left_of(linked, kept_in(&path).as_ref())? {
             Left::Everything => {
@@ -129,7 +133,7 @@ impl Repo {
                         _ => {}
                     }
                 }
-                self.leave_no_empty_folder(&linked.path);
+                self.after_removal(linked);
                 Ok(true)
             }
             Left::Changed => Err(GitError::Unusable {
@@ -142,10 +146,11 @@ impl Repo {
         }
     }
 
-    /// Removes the folder that worktrees are made in with the last of them; any other folder that
-    /// is empty was not made here.
-    pub(super) fn leave_no_empty_folder(&self, worktree: &Path) {
-        if let Some(folder) = worktree.parent().filter(|folder| *folder == self.worktree_folder()) {
+    /// Notes that a worktree is removed, and removes the folder that worktrees are made in with the
+    /// last of them; any other folder that is empty was not made here.
+    pub(super) fn after_removal(&self, linked: &Linked) {
+        self.note_removal(&linked.git_dir);
+        if let Some(folder) = linked.path.parent().filter(|folder| *folder == self.worktree_folder()) {
             let _ = fs::remove_dir(folder);
         }
     }

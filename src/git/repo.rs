@@ -4,7 +4,7 @@
 //! process. Where the environment says more than libgit2 understands, or where libgit2
 //! refuses, one `git rev-parse` decides, and a refusal is told in Git's own words.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -26,6 +26,8 @@ pub struct Repo {
     /// The refs, where libgit2 cannot read them.
     reftable: Option<Reftable>,
     shallow: OnceCell<bool>,
+    /// Whether this worktree was removed since, with its own Git directory.
+    is_gone: Cell<bool>,
 }
 
 /// A revision that was looked up.
@@ -173,6 +175,7 @@ impl Repo {
             config: OnceCell::new(),
             reftable: None,
             shallow: OnceCell::new(),
+            is_gone: Cell::new(false),
             inner,
         };
         repo.reftable = repo.ref_storage()?;
@@ -267,25 +270,6 @@ impl Repo {
         Ok(!self.config()?.subsections("hook", "command")?.is_empty())
     }
 
-    /// A remote whose fetch would overwrite `refs/heddle/`, as in a mirror clone.
-    ///
-    /// # Errors
-    /// [`GitError::Library`].
-    pub fn mirrors_heddle_refs(&self) -> Result<Option<String>, GitError> {
-        for (name, value) in self.config()?.subsections("remote", "fetch")? {
-            let spec = value.text.trim_start_matches('+');
-            let Some((_, to)) = spec.split_once(':') else { continue };
-            let covered = match to.split_once('*') {
-                Some((before, _)) => "refs/heddle/".starts_with(before) || before.starts_with("refs/heddle/"),
-                None => to.starts_with("refs/heddle/"),
-            };
-            if covered {
-                return Ok(Some(name.to_owned()));
-            }
-        }
-        Ok(None)
-    }
-
     /// The Git directory of this worktree.
     #[must_use]
     pub fn git_dir(&self) -> &Path {
@@ -324,9 +308,13 @@ impl Repo {
         *self.shallow.get_or_init(|| list().is_ok_and(|list| list.len() > 0))
     }
 
-    /// How to start git here.
+    /// How to start git here. Once this worktree is removed, what is left of "here" is the Git
+    /// directory that all worktrees share.
     #[must_use]
     pub fn program(&self) -> Program {
+        if self.is_gone.get() {
+            return Program::new(&self.common_dir, None, self.durable);
+        }
         Program::new(&self.git_dir, self.worktree(), self.durable)
     }
 
@@ -335,6 +323,13 @@ impl Repo {
     pub fn program_in(&self, worktree: &Path) -> Program {
         let git_dir = git2::Repository::open(worktree).map(|there| there.path().to_owned());
         Program::new(&git_dir.unwrap_or_else(|_| self.git_dir.clone()), Some(worktree), self.durable)
+    }
+
+    /// Notes that the worktree with this Git directory is removed: it may be this one.
+    pub(in crate::git) fn note_removal(&self, git_dir: &Path) {
+        if git_dir == self.git_dir {
+            self.is_gone.set(true);
+        }
     }
 
     /// libgit2's handle, for the modules beside this one.

@@ -337,7 +337,7 @@ impl Repo {
             }
             linked.clear()?;
         }
-        self.leave_no_empty_folder(&linked.path);
+        self.after_removal(linked);
         Ok(())
     }
 }

@@ -43,7 +43,7 @@ use crate::thread::ThreadRecord;
 pub(super) use outcome::finish_of;
 pub(super) use taken_back::{is_on_target, taken_back};
 
-use outcome::{block, finish, finish_in_turn, finish_interrupted, forget, intend, unfinished};
+use outcome::{block, finish, finish_in_turn, finish_interrupted, forget, intend, retire_here, unfinished};
 
 /// How often a merge is made anew for a target that moves under it.
 const TRIES: usize = 10;
@@ -167,6 +167,7 @@ pub fn land(context: &Context<'_>, request: &Request, progress: &dyn Fn(&str)) -
     if let Some(remote) = &request.push {
         push(context, remote.as_deref(), &mut report, progress);
     }
+    retire_here(context, &mut report.landed);
     Ok(report)
 }
 

@@ -6,7 +6,7 @@ use super::{BlockedThread, LandedThread, Standing, land_lock, makers};
 use crate::context::Context;
 use crate::error::Error;
 use crate::names::{CommitId, SessionId, ThreadName};
-use crate::ops::worktrees;
+use crate::ops::worktrees::{self, Where};
 use crate::session::session::{End, State};
 use crate::store::atomic_file;
 use crate::store::events::{self, Event};
@@ -100,7 +100,8 @@ pub(super) fn finish(
     if news {
         tell(context, thread, "landed", commit, None);
     }
-    let worktrees = if whole { worktrees::retire_thread(context, thread) } else { Vec::new() };
+    let elsewhere = || worktrees::retire_thread(context, thread, Where::Elsewhere);
+    let worktrees = if whole { elsewhere() } else { Vec::new() };
     Ok(LandedThread {
         thread: thread.clone(),
         tip: standing.tip.clone(),
@@ -112,6 +113,20 @@ pub(super) fn finish(
         moved_from: None,
         unfinished: None,
     })
+}
+
+/// Removes the worktree that the command was called in, where its thread is among those that have
+/// landed. Last of all: what the user named, a remote's path say, is meant from there.
+pub(super) fn retire_here(context: &Context<'_>, landed: &mut [LandedThread]) {
+    if context.repo.git_dir() == context.repo.common_dir() {
+        return;
+    }
+    for one in landed.iter_mut().filter(|one| one.unfinished.is_none()) {
+        // Not where somebody has gone on.
+        if context.repo.read_ref(&one.thread.tip_ref()).is_ok_and(|tip| tip.as_ref() == Some(&one.tip)) {
+            one.worktrees.extend(worktrees::retire_thread(context, &one.thread, Where::Here));
+        }
+    }
 }
 
 /// A thread that has landed, where something after it failed.

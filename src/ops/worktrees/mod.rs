@@ -40,7 +40,7 @@ use crate::thread::ThreadRecord;
 use crate::thread::locked::owner_of;
 
 use retire::retire_linked;
-pub use retire::{Retirement, Unused, keeps, retire, retire_thread, sweep, that_serve_nobody};
+pub use retire::{Retirement, Unused, Where, keeps, retire, retire_thread, sweep, that_serve_nobody};
 
 /// A worktree for a session.
 #[derive(Debug)]

@@ -85,12 +85,24 @@ pub fn retire(context: &Context<'_>, session: &Session) -> Result<Retirement, Er
     }
 }
 
+/// Which worktrees of a thread are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Where {
+    /// The one that the command was called in.
+    Here,
+    /// All but that.
+    Elsewhere,
+}
+
 /// Removes the worktrees of `thread` that serve nobody any more; what could not even be
 /// looked at stays without a word, for `gc`.
 #[must_use]
-pub fn retire_thread(context: &Context<'_>, thread: &ThreadName) -> Vec<Retirement> {
+pub fn retire_thread(context: &Context<'_>, thread: &ThreadName, which: Where) -> Vec<Retirement> {
     let unused = that_serve_nobody(context).unwrap_or_default().into_iter();
-    let unused = unused.filter(|unused| unused.thread.as_ref() == Some(thread));
+    let is_here = |linked: &Linked| linked.git_dir == context.repo.git_dir();
+    let unused = unused.filter(|unused| {
+        unused.thread.as_ref() == Some(thread) && is_here(&unused.linked) == (which == Where::Here)
+    });
     let retire = |unused: Unused| {
         let _serial = serial(context).ok()?;
         retire_linked(context, &unused.linked, thread).ok()
