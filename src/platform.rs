@@ -15,6 +15,7 @@ pub mod job;
 
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::sync::OnceLock;
 
 use chrono::{DateTime, SubsecRound as _, Utc};
@@ -265,6 +266,21 @@ pub fn ancestors() -> Vec<u32> {
         let parent = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)?.parse().ok());
         next = parent.unwrap_or(0);
     }
+    found
+}
+
+/// The `git`s that do nothing but wait for this process: each was called with the very arguments
+/// that this one got from it, after `heddle` or an alias of that. A git that was called with others
+/// may have come here by a hook.
+#[must_use]
+pub fn waiting_for_us() -> Vec<u32> {
+    // As `/proc` has them, each after the NUL that ends the one before.
+    let ours = std::env::args_os().skip(1).map(|word| [&[0], word.as_bytes()].concat());
+    let ours = [ours.collect::<Vec<_>>().concat(), vec![0]].concat();
+    let called_alike =
+        |pid: u32| std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|words| words.ends_with(&ours));
+    let mut found = ancestors();
+    found.retain(|pid| ours.len() > 1 && name_of(*pid) == "git" && called_alike(*pid));
     found
 }
 

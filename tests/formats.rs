@@ -288,6 +288,31 @@ kill -9 $! $PPID
 }
 
 #[test]
+fn the_git_that_starts_the_doctor_holds_no_lock_unless_its_hook_does() {
+    for format in ALL {
+        let sandbox = Sandbox::for_the_library(format);
+        sandbox.reserve("fix", &[]);
+        let lock = sandbox.root().join(".git").join(format.lock_of("refs/heddle/threads/fix"));
+        // A git of another test that ends while it is looked at may hold it, for all one can tell; the
+        // one that starts the doctor could each time, as it is as old as the lock.
+        let removed = (0..20).any(|_| {
+            fs::write(&lock, "").expect("lock");
+            sandbox.try_git(&sandbox.root(), &["heddle", "doctor", "--fix"]);
+            !lock.exists()
+        });
+        assert!(removed, "{}", format.name());
+        let hook = sandbox.root().join(".git/hooks/reference-transaction");
+        let script = "#!/bin/sh\n[ $1 = prepared ] || exit 0\n(exec git heddle doctor --fix >>\"$HOME/said\")\nexit 0\n";
+        fs::create_dir_all(hook.parent().expect("folder")).expect("folder");
+        write_program(hook, script);
+        sandbox.git(&["update-ref", "refs/heads/other", "HEAD"]);
+        let said = fs::read_to_string(sandbox.home().join("said")).expect("the doctor");
+        assert!(said.contains("(git) may hold"), "{}: {said}", format.name());
+        assert_eq!(sandbox.git(&["rev-parse", "other"]), sandbox.git(&["rev-parse", "HEAD"]));
+    }
+}
+
+#[test]
 fn nobody_loses_a_thread_to_a_command_whose_refs_no_log_would_take() {
     let long = &*"x".repeat(4096);
     for format in ALL {

@@ -20,7 +20,7 @@ use crate::error::Error;
 use crate::git::moving::Checkout;
 use crate::git::scratch::{abandoned, remove_abandoned};
 use crate::names::{DROPPED, READY, SessionId, THREADS, ThreadName};
-use crate::platform::listed_is_gone;
+use crate::platform::{listed_is_gone, waiting_for_us};
 use crate::session::binding::Binding;
 use crate::session::session::End;
 use crate::store::journal::{self, FileIdentity, Found};
@@ -468,19 +468,21 @@ fn remove_lock(context: &Context<'_>, thread: &ThreadName, path: &Path) -> bool 
 
 /// A process that may have made the lock file at `path`: one that is alive, was started
 /// before the file was made, and has it open or is a Git program that may work on this
-/// repository. A holder that cannot be looked at counts.
+/// repository. A holder that cannot be looked at counts; this process and the `git` that it was
+/// started by do not.
 fn possible_holder(context: &Context<'_>, path: &Path) -> Option<String> {
     let made = fs::symlink_metadata(path).ok()?;
     let Ok(processes) = fs::read_dir("/proc") else { return Some("some process".to_owned()) };
     let mut roots = vec![context.repo.common_dir().to_owned()];
     roots.extend(context.repo.checkouts().into_iter().flat_map(|checkout| [checkout.path, checkout.git_dir]));
     let roots: Vec<PathBuf> = roots.iter().filter_map(|root| fs::canonicalize(root).ok()).collect();
+    let wait_for_us = waiting_for_us();
     for process in processes.flatten() {
         let Some(pid) = process.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
             continue;
         };
         // A process that has ended holds nothing, though nobody may have asked for its end yet.
-        if pid == std::process::id() || listed_is_gone(pid) {
+        if pid == std::process::id() || wait_for_us.contains(&pid) || listed_is_gone(pid) {
             continue;
         }
         let process = process.path();
