@@ -546,6 +546,13 @@ fn a_submodule_added_on_purpose_is_captured() {
     sandbox.git(&["-c", "protocol.file.allow=always", "submodule", "--quiet", "add", other, "sub"]);
     let document = sandbox.captured(&[]);
     assert_eq!(document["changed_paths"], serde_json::json!([".gitmodules", "sub"]));
+    // One that is ignored is on purpose too, also if it is not to be shown.
+    fs::write(sandbox.repo().join(".git/info/exclude"), "/more\n").expect("write");
+    let add = ["-c", "protocol.file.allow=always", "submodule", "--quiet", "add", "--force", other, "more"];
+    sandbox.git(&add);
+    sandbox.git(&["config", "--file", ".gitmodules", "submodule.more.ignore", "all"]);
+    let document = sandbox.captured(&[]);
+    assert_eq!(document["changed_paths"], serde_json::json!([".gitmodules", "more"]));
 }
 
 #[test]

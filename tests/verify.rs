@@ -416,6 +416,35 @@ fn paths_that_are_not_allowed_are_found_in_every_commit() {
 }
 
 #[test]
+fn a_submodule_is_a_path_whatever_is_said_of_it_not_to_be_shown() {
+    let sandbox = Sandbox::new();
+    let first = sandbox.git(&["rev-parse", "HEAD"]);
+    let link = |parents: &[&str], at: &str| {
+        sandbox.git(&["update-index", "--add", "--cacheinfo", &format!("160000,{at},sub")]);
+        let tree = sandbox.git(&["write-tree"]);
+        let mut args = vec!["commit-tree", &tree, "-m", "Link"];
+        parents.iter().for_each(|parent| args.extend(["-p", parent]));
+        sandbox.git(&args)
+    };
+    let modules = "[submodule \"sub\"]\n\tpath = sub\n\turl = ./x\n\tignore = all\n";
+    fs::write(sandbox.root().join(".gitmodules"), modules).expect("write");
+    sandbox.git(&["add", "."]);
+    let base = link(&[&first], &first);
+    sandbox.git(&["reset", "--quiet", "--soft", &base]);
+    sandbox.git(&["config", "submodule.sub.ignore", "all"]);
+    sandbox.git(&["config", "diff.ignoreSubmodules", "all"]);
+    let moved = link(&[&base], &base);
+    let side = link(&[&base], &first);
+    let elsewhere = sandbox.git(&["commit-tree", &format!("{base}^{{tree}}"), "-p", &first, "-m", "x"]);
+    for tip in [moved.clone(), link(&[&moved, &side], &elsewhere)] {
+        set(&sandbox, "t", &tip);
+        let document = verify(&sandbox, 7, &["--base", &base, "--allow", "src", "t"]);
+        assert_eq!(document["subjects"][0]["findings"][0]["path"], "sub", "{document}");
+        sandbox.heddle(&["verify", "--base", &base, "--allow", "sub", "t"]).exits(0);
+    }
+}
+
+#[test]
 fn signatures_are_checked_by_git() {
     let sandbox = Sandbox::new();
     let key = sandbox.home().join("key");

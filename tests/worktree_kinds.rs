@@ -175,6 +175,18 @@ fn a_worktree_with_a_submodule_goes_unless_that_has_what_no_remote_has() {
 }
 
 #[test]
+fn a_submodule_that_a_run_moved_is_captured_though_it_is_not_to_be_shown() {
+    let sandbox = with_submodule();
+    sandbox.git(&["config", "--file", ".gitmodules", "submodule.sub.ignore", "all"]);
+    sandbox.git(&["commit", "--quiet", "--all", "--message", "ignore"]);
+    let line = "git -c protocol.file.allow=always submodule --quiet update --init && cd sub && \
+                git commit --quiet --allow-empty --message moved && git rev-parse HEAD";
+    let run = ["agent", "run", "--thread", "a", "--worktree", "--", "sh", "-c", line];
+    let moved = sandbox.heddle(&run).exits(0).stdout;
+    assert_eq!(sandbox.git(&["rev-parse", "refs/heddle/threads/a:sub"]), moved.trim());
+}
+
+#[test]
 fn a_worktree_stays_whose_edits_git_was_told_not_to_see() {
     for mark in ["--skip-worktree", "--assume-unchanged"] {
         let sandbox = Sandbox::new();

@@ -445,7 +445,8 @@ impl Repo {
         cwd: &Path,
     ) -> Result<HashMap<CommitId, Vec<Vec<u8>>>, GitError> {
         let mut command = self.auditor(["diff-tree", "--stdin", "--root", "-r", "-c", "--name-status"]);
-        command.args(["-z", "--no-renames", "--always", "--"]).args(pathspecs);
+        // A checked-out `.gitmodules` would otherwise have a say in what is shown of a submodule.
+        command.args(["-z", "--no-renames", "--always", "--ignore-submodules=none", "--"]).args(pathspecs);
         if !pathspecs.is_empty() {
             command.current_dir(cwd);
         }

@@ -145,7 +145,7 @@ impl Repo {
     #[must_use]
     pub fn is_staged(&self, checkout: &Checkout, commit: &CommitId) -> bool {
         let mut command = checkout.program(false).command(["--no-optional-locks", "diff-index", "--cached"]);
-        command.args(["--quiet", commit.as_str(), "--"]);
+        command.args(["--quiet", "--ignore-submodules=none", commit.as_str(), "--"]);
         Program::output(&mut command, None).is_ok_and(|output| output.status.success())
     }
 

@@ -37,7 +37,7 @@ pub(super) fn against_head(
 ) -> Result<Vec<Staged>, GitError> {
     let args = ["--no-optional-locks", "diff-index", "--cached", "--raw", "--no-renames", "-z"];
     let mut command = repo.program().command(args);
-    command.args(["--full-index", "--no-abbrev", "--diff-filter=AD", "HEAD"]);
+    command.args(["--full-index", "--no-abbrev", "--diff-filter=AD", "--ignore-submodules=none", "HEAD"]);
     let mut command = limited(command, pathspec, cwd);
     command.env("GIT_INDEX_FILE", index);
     let output = Program::run(&mut command, None)?;

@@ -293,7 +293,7 @@ impl Repo {
             return Ok(false);
         }
         let mut command = self.program().command(["--no-optional-locks", "status"]);
-        command.args(["--porcelain", "-z", "--untracked-files=normal"]);
+        command.args(["--porcelain", "-z", "--untracked-files=normal", "--ignore-submodules=none"]);
         Ok(Program::run(&mut command, None)?.is_empty())
     }
 
