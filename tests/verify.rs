@@ -225,6 +225,60 @@ fn a_thread_that_stands_on_another_has_its_commits() {
 }
 
 #[test]
+fn landings_on_a_target_that_the_base_has_not_are_known_by_their_form() {
+    for strategy in ["squash", "merge"] {
+        let sandbox = Sandbox::new();
+        let head = sandbox.git(&["rev-parse", "HEAD"]);
+        let one = capture(&sandbox, "u", &[&head], "a", "agent-1", 1);
+        let by_hand = make(&sandbox, &[&one], &[("hand", "x")], "By hand\n");
+        for (tip, session) in
+            [(&one, "agent-1"), (&capture(&sandbox, "u", &[&by_hand], "b", "agent-2", 2), "")]
+        {
+            set(&sandbox, "u", tip);
+            sandbox.git(&["update-ref", "refs/heddle/ready/u", tip]);
+            sandbox.heddle(&["thread", "land", "u", "--strategy", strategy]).exits(0);
+            let landed = sandbox.git(&["rev-parse", "main"]);
+            let tip = capture(&sandbox, "t", &[&landed], "c", "agent-3", 1);
+            set(&sandbox, "t", &tip);
+            verify(&sandbox, 0, &["--base", &head, "t"]);
+            // Also where the other thread is not known.
+            sandbox.git(&["update-ref", "-d", "refs/heddle/ready/u"]);
+            sandbox.git(&["update-ref", "-d", "refs/heddle/threads/u"]);
+            verify(&sandbox, 0, &["--base", &head, "t"]);
+            if session.is_empty() {
+                continue;
+            }
+            // What names another thread and is no landing is none, on top of one or of its form but
+            // for the name or the number of parents.
+            let claim = trailers("u", session, "1");
+            let captured = make(&sandbox, &[&landed], &[("d", "x")], &format!("Land\n\n{claim}"));
+            let other = make(&sandbox, &[&landed], &[("d", "x")], &format!("Land thread 't'\n\n{claim}"));
+            let side = make(&sandbox, &[&head], &[("side", "x")], "Side\n");
+            let three = [landed.as_str(), &head, &side];
+            let three = make(&sandbox, &three, &[("d", "x")], &format!("Land thread 'u'\n\n{claim}"));
+            for forged in [captured, other, three] {
+                set(&sandbox, "t", &capture(&sandbox, "t", &[&forged], "c", "agent-3", 1));
+                finds(&sandbox, &["--base", &head, "t"], &["names thread 'u', which does not have it"]);
+            }
+        }
+    }
+    // A thread may begin at its own landing, which names all its sessions.
+    let sandbox = Sandbox::new();
+    let head = sandbox.git(&["rev-parse", "HEAD"]);
+    let both = format!("{}Heddle-Session: agent-2\n", trailers("t", "agent-1", "2"));
+    let landed = make(&sandbox, &[&head], &[("a", "x")], &format!("Land thread 't'\n\n{both}"));
+    set(&sandbox, "t", &capture(&sandbox, "t", &[&landed], "b", "agent-3", 3));
+    verify(&sandbox, 0, &["t"]);
+    set(&sandbox, "t", &capture(&sandbox, "t", &[&landed], "b", "agent-1", 1));
+    finds(&sandbox, &["t"], &["generation 1 follows generation 2"]);
+    // A landing of what no session made has none either.
+    let none = make(&sandbox, &[&head], &[("a", "x")], "Land thread 'u'\n\nHeddle-Thread: u\n");
+    set(&sandbox, "t", &none);
+    verify(&sandbox, 0, &["t"]);
+    finds(&sandbox, &["t", "--require-session"], &["no session made it"]);
+}
+
+#[test]
 fn marks_count_at_the_tip_only() {
     let sandbox = Sandbox::new();
     let head = sandbox.git(&["rev-parse", "HEAD"]);

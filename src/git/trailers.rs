@@ -17,6 +17,14 @@ pub struct Stamp {
     pub sessions: Vec<SessionId>,
     /// The generation; there is one if there is a session.
     pub generation: Option<Generation>,
+    /// Whether the rest of the message is that of a commit that landed the thread.
+    pub landed: bool,
+}
+
+/// The first line of a commit that lands `thread`.
+#[must_use]
+pub fn landing_title(thread: &ThreadName) -> String {
+    format!("Land thread '{thread}'")
 }
 
 /// The trailers of a message, in order, as token and value: what Git takes for them.
@@ -117,6 +125,7 @@ pub fn stamp(message: &str) -> Result<Option<Stamp>, Vec<String>> {
         let text = generation.unwrap_or_default();
         faults.push(format!("has a Heddle-Generation trailer that is no generation: {text:?}"));
     }
+    let captured = agent.is_some() || confidence.is_some();
     if confidence.is_some_and(|text| !text.parse().is_ok_and(|number: f64| (0.0..=1.0).contains(&number))) {
         faults.push("has a Heddle-Confidence trailer that is no number from 0 to 1".to_owned());
     }
@@ -139,7 +148,8 @@ pub fn stamp(message: &str) -> Result<Option<Stamp>, Vec<String>> {
     };
     match thread {
         Some(thread) if faults.is_empty() => {
-            Ok(Some(Stamp { thread, sessions, generation: number.flatten() }))
+            let landed = !captured && message.lines().next() == Some(landing_title(&thread).as_str());
+            Ok(Some(Stamp { thread, sessions, generation: number.flatten(), landed }))
         }
         _ => Err(faults),
     }
@@ -272,5 +282,20 @@ mod tests {
             stamp("Land\n\nHeddle-Thread: a\nHeddle-Session: s\nHeddle-Session: t\nHeddle-Generation: 2\n");
         assert_eq!(landed.expect("good").expect("a claim").sessions.len(), 2);
         assert_eq!(stamp("Land\n\nHeddle-Thread: a\n").expect("good").expect("a claim").generation, None);
+    }
+
+    #[test]
+    fn a_landing_is_told_by_its_first_line() {
+        for (message, lands) in [
+            ("Land thread 'a/b'\n\n* One\n\n", true),
+            ("Land thread 'a'\n\n", false),
+            ("Land thread 'a/b' again\n\n", false),
+            ("One\n\nLand thread 'a/b'\n\n", false),
+        ] {
+            let found = stamp(&format!("{message}{GOOD}")).expect("good").expect("a claim");
+            assert_eq!(found.landed, lands, "{message}");
+        }
+        let captured = stamp(&format!("Land thread 'a/b'\n\n{GOOD}Heddle-Agent: x\n"));
+        assert!(!captured.expect("good").expect("a claim").landed);
     }
 }

@@ -33,6 +33,7 @@ use crate::git::land::{Merged, Moved, Scratch};
 use crate::git::moving::Checkout;
 use crate::git::places::Place;
 use crate::git::target::{Target, default_target};
+use crate::git::trailers::landing_title;
 use crate::names::{CommitId, READY, ThreadName};
 use crate::ops::checks::{self, CheckRun};
 use crate::ops::moves;
@@ -474,7 +475,7 @@ fn make(
 /// The message of a merge or squash commit: what lands, and who made it.
 fn message(context: &Context<'_>, thread: &ThreadName, standing: &Standing) -> Result<String, Error> {
     let commits = context.repo.commits(Some(&standing.at), &standing.tip, COMMITS)?;
-    let mut text = format!("Land thread '{thread}'\n");
+    let mut text = landing_title(thread) + "\n";
     let subjects: Vec<&str> = commits.iter().rev().map(|commit| commit.subject.as_str()).collect();
     if !subjects.is_empty() {
         text.push('\n');

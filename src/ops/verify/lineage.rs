@@ -7,16 +7,32 @@
 
 use std::collections::HashMap;
 
+use super::members::Members;
 use super::subjects::{Candidate, Kind};
 use super::{Check, Finding, Request, Subject};
 use crate::git::audit::StoredCommit;
 use crate::git::trailers::Stamp;
 use crate::names::{CommitId, Generation, SessionId, ThreadName};
 
-/// Knows which threads have which commits.
-pub(super) trait Names {
-    /// Whether the thread of that name, on that shelf, has `commit`.
-    fn has(&mut self, shelf: usize, thread: &ThreadName, commit: &CommitId) -> bool;
+/// What the commit claims, if it is one that landed a thread: one with the message that a landing
+/// has, and one parent, or the thread as its second.
+pub(super) fn landing_of(commit: &StoredCommit) -> Option<&Stamp> {
+    let stamp = commit.claim.as_ref().ok()?.as_ref()?;
+    (stamp.landed && matches!(commit.parents.len(), 1 | 2)).then_some(stamp)
+}
+
+/// What the commit claims, if it claims it as a capture or a landing does.
+///
+/// # Errors
+/// What is wrong with the claim, in words that go on from "its message".
+pub fn claim_in(commit: &StoredCommit) -> Result<Option<&Stamp>, Vec<String>> {
+    match &commit.claim {
+        Ok(Some(stamp)) if stamp.sessions.len() != 1 && landing_of(commit).is_none() => {
+            Err(vec![format!("has {} Heddle-Session trailers", stamp.sessions.len())])
+        }
+        Ok(stamp) => Ok(stamp.as_ref()),
+        Err(faults) => Err(faults.clone()),
+    }
 }
 
 /// The owners of one thread, as commits name them.
@@ -95,15 +111,17 @@ pub(super) fn check(
     commits: &[&StoredCommit],
     begins: Option<Lineage>,
     request: &Request,
-    names: &mut dyn Names,
+    members: &mut Members<'_>,
     subject: &mut Subject,
 ) {
+    let landings: Vec<&StoredCommit> =
+        commits.iter().copied().filter(|commit| landing_of(commit).is_some()).collect();
     let mut lineages: HashMap<ThreadName, Lineage> = HashMap::new();
     if let (Some(own), Some(begins)) = (&candidate.thread, begins) {
         lineages.insert(own.clone(), begins);
     }
     for commit in commits {
-        let (claim, faults) = claim_of(candidate, commit, request, names);
+        let (claim, faults) = claim_of(candidate, commit, request, members, &landings);
         let mut find = |check: Check, message: String, hint| {
             let message = format!("commit {}: {message}", commit.id.short());
             subject.find(Finding { check, commit: Some(commit.id.clone()), path: None, message, hint });
@@ -143,14 +161,21 @@ fn claim_of<'a>(
     candidate: &Candidate,
     commit: &'a StoredCommit,
     request: &Request,
-    names: &mut dyn Names,
+    members: &mut Members<'_>,
+    landings: &[&StoredCommit],
 ) -> (Option<(ThreadName, &'a Stamp)>, Vec<Fault>) {
     let fault = |check, message: String, hint| (None, vec![Fault { check, message, hint }]);
-    let claim = match &commit.claim {
-        Ok(Some(claim)) => claim,
-        Ok(None) if request.require_session => {
+    // In a range anything may have landed.
+    let own = candidate.thread.as_ref().filter(|_| candidate.kind == Kind::Thread);
+    let claim = match own {
+        Some(_) => claim_in(commit),
+        None => commit.claim.as_ref().map(Option::as_ref).map_err(Clone::clone),
+    };
+    let claim = match claim {
+        Ok(claim) if request.require_session && claim.is_none_or(|claim| claim.sessions.is_empty()) => {
             return fault(Check::Sessions, "no session made it".to_owned(), None);
         }
+        Ok(Some(claim)) => claim,
         Ok(None) => return (None, Vec::new()),
         Err(faults) => {
             let of =
@@ -158,18 +183,21 @@ fn claim_of<'a>(
             return (None, faults.iter().map(of).collect());
         }
     };
-    // In a range anything may have landed, and what landed a thread names all its sessions.
-    let Some(own) = candidate.thread.as_ref().filter(|_| candidate.kind == Kind::Thread) else {
+    let Some(own) = own else {
         return (Some((claim.thread.clone(), claim)), Vec::new());
     };
-    if claim.sessions.len() != 1 {
-        let message = format!("its message has {} Heddle-Session trailers", claim.sessions.len());
-        return fault(Check::Trailers, message, None);
-    }
     if claim.thread == *own || request.formerly.contains(&claim.thread) {
         return (Some((own.clone(), claim)), Vec::new());
     }
-    if names.has(candidate.shelf, &claim.thread, &commit.id) {
+    if landing_of(commit).is_some() {
+        // What it says is for the other thread to be held to.
+        return (None, Vec::new());
+    }
+    let landed =
+        |landing: &&&StoredCommit| landing_of(landing).is_some_and(|stamp| stamp.thread == claim.thread);
+    if members.has(candidate.shelf, &claim.thread, &commit.id)
+        || landings.iter().filter(landed).any(|landing| members.brought(landing, &commit.id))
+    {
         return (Some((claim.thread.clone(), claim)), Vec::new());
     }
     let message = format!("it names thread '{}', which does not have it", claim.thread);

@@ -11,13 +11,15 @@
 //! or a signature's key is not here.
 
 pub mod lineage;
+mod members;
 pub mod subjects;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use self::lineage::{Lineage, Names};
+use self::lineage::Lineage;
+use self::members::Members;
 use self::subjects::{Candidate, Kind, Shelf};
 use crate::context::Context;
 use crate::error::Error;
@@ -187,7 +189,7 @@ pub fn verify(context: &Context<'_>, request: &Request, progress: &dyn Fn(Step))
             .collect();
         let history = read(context, base, &mut group, damage, progress)?;
         let mut edges = HashMap::new();
-        let mut members = Members { shelves: &shelves, history: &history, known: HashMap::new() };
+        let mut members = Members::new(&shelves, &history);
         let mut flaws = flaws(context, base, &group, &history, &|count| {
             progress(Step::Checking(done + count, total));
         })?;
@@ -552,21 +554,4 @@ fn check_signatures(
         }
     }
     Ok(())
-}
-
-/// Which commits the threads of each shelf have, looked up when first asked for.
-struct Members<'a> {
-    shelves: &'a [Shelf],
-    history: &'a History,
-    known: HashMap<(usize, ThreadName), HashSet<CommitId>>,
-}
-
-impl Names for Members<'_> {
-    fn has(&mut self, shelf: usize, thread: &ThreadName, commit: &CommitId) -> bool {
-        let Some(tip) = self.shelves.get(shelf).and_then(|shelf| shelf.tip(thread)) else { return false };
-        let members = self.known.entry((shelf, thread.clone())).or_insert_with(|| {
-            self.history.from_tip(tip).0.into_iter().map(|commit| commit.id.clone()).collect()
-        });
-        members.contains(commit)
-    }
 }
