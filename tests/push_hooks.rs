@@ -215,6 +215,21 @@ fn what_has_no_form_is_not_taken_and_everything_else_is() {
 }
 
 #[test]
+fn a_commit_of_a_thread_names_one_session_unless_it_landed_the_thread() {
+    let yard = Yard::new();
+    let claim = "Heddle-Thread: t\nHeddle-Session: agent-1\nHeddle-Session: agent-2\nHeddle-Generation: 2";
+    let two = yard.commit(&yard.first, &format!("x\n\n{claim}"));
+    yard.refused("has 2 Heddle-Session trailers", &[&to(&two, "t")]);
+    let none = yard.commit(&yard.first, "x\n\nHeddle-Thread: t");
+    yard.refused("has 0 Heddle-Session trailers", &[&to(&none, "t")]);
+    // A landing has, and what names another thread is not this one's.
+    let landed = yard.commit(&yard.first, &format!("Land thread 't'\n\n{claim}"));
+    yard.taken(&[&to(&landed, "t"), &to(&two, "another")]);
+    let next = yard.capture("t", &landed, "agent-1", 1, "next");
+    yard.refused("generation 1 follows generation 2", &[&to(&next, "t")]);
+}
+
+#[test]
 fn a_server_without_the_binary_says_so_and_refuses_where_it_must() {
     let yard = Yard::new();
     let shim = fs::read_to_string(yard.server.repository.join("hooks/pre-receive")).expect("shim");

@@ -34,7 +34,7 @@ use crate::error::Error;
 use crate::git::audit::Presence;
 use crate::git::remote::LEASE_OPTION;
 use crate::names::{CommitId, Generation, READY, THREADS, ThreadName};
-use crate::ops::verify::lineage::Lineage;
+use crate::ops::verify::lineage::{Lineage, claim_in};
 
 /// How many commits are asked for a thread's last generation, should those on top be people's.
 const DEPTH: usize = 10_000;
@@ -204,8 +204,13 @@ fn judge_move(
         if let Some(fault) = &commit.fault {
             return Ok(Some((about(fault), "git fsck says more")));
         }
-        let stamp = match &commit.claim {
-            Ok(stamp) => stamp.as_ref().filter(|stamp| stamp.thread == *thread),
+        let claim = match &commit.claim {
+            // That thread is held to it where it is pushed.
+            Ok(Some(stamp)) if stamp.thread != *thread => Ok(None),
+            _ => claim_in(commit),
+        };
+        let stamp = match claim {
+            Ok(stamp) => stamp,
             Err(faults) => {
                 let message = about(&format!("its message {}", faults.join(", and ")));
                 return Ok(Some((message, "git heddle verify finds all of these")));
