@@ -8,8 +8,8 @@
 /// Of what Git itself writes, what makes a paragraph one of trailers that is not so throughout.
 const GENERATED: [&str; 2] = ["Signed-off-by: ", "(cherry picked from commit "];
 
-/// The line that a message ends at.
-const SCISSORS: &str = "# ------------------------ >8 ------------------------\n";
+/// The line that a message ends at, and the end of the one above it.
+const SCISSORS: &str = "\n# ------------------------ >8 ------------------------\n";
 
 /// A message, in the order of its parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,10 +56,10 @@ pub(super) fn trailers(block: &str) -> Vec<(&str, String)> {
 
 /// Where a message is cut off.
 pub(super) fn scissors(message: &str) -> usize {
-    if message.starts_with(SCISSORS) {
+    if message.starts_with(&SCISSORS[1..]) {
         return 0;
     }
-    message.find(&format!("\n{SCISSORS}")).map_or(message.len(), |at| at + 1)
+    message.find(SCISSORS).map_or(message.len(), |at| at + 1)
 }
 
 /// How much of a message is looked at: less what is commented out at its end, or cut off.
