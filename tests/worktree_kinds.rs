@@ -256,3 +256,21 @@ fn a_forced_drop_keeps_what_is_only_staged() {
     assert_eq!(sandbox.git(&["show", &format!("{kept}:loose")]), "loose");
     assert_eq!(sandbox.git(&["show", &format!("{kept}^2:staged")]), "staged");
 }
+
+#[test]
+fn what_is_in_progress_is_named_before_where_head_is() {
+    let sandbox = Sandbox::new();
+    let (session, path) = reserved(&sandbox, "a");
+    for name in ["one", "two"] {
+        fs::write(path.join(name), "work\n").expect("write");
+        let capture = ["agent", "capture", "--session", &session, "-m", name];
+        sandbox.heddle_in(&path, &capture).exits(0);
+    }
+    let editor = ["-c", "sequence.editor=sed -i 1s/pick/edit/", "rebase", "--quiet", "-i", "HEAD~2"];
+    sandbox.git_in(&path, &editor);
+    let capture = ["agent", "capture", "--session", &session, "-m", "x"];
+    let refused = sandbox.heddle_in(&path, &capture).exits(1);
+    assert!(refused.stderr.contains("a rebase is in progress"), "{refused:?}");
+    sandbox.git_in(&path, &["rebase", "--abort"]);
+    sandbox.heddle_in(&path, &capture).exits(0);
+}

@@ -110,14 +110,16 @@ fn capture_here(context: &Context<'_>, claim: &Claim, request: &Request) -> Resu
     if ground.merging.is_none()
         && let Some(fault) = state_fault(repo)?
     {
-        return Err(Error::Refused {
-            message: fault,
-            hint: Some("finish or abort it first; nothing was captured".to_owned()),
-        });
+        return Err(unfinished(fault));
     }
     let mut captured = make(context, &acting, request, worktree, &ground)?;
     captured.warnings.extend(cleared_up);
     Ok(captured)
+}
+
+/// The refusal for what is in progress here, or not merged.
+fn unfinished(fault: String) -> Error {
+    Error::Refused { message: fault, hint: Some("finish or abort it first; nothing was captured".to_owned()) }
 }
 
 /// The commit that a refresh began to merge in this worktree, where it is to be committed now.
@@ -217,6 +219,10 @@ fn stand(context: &Context<'_>, session: &Session, worktree: &Path) -> Result<Gr
         Some(_) | None if repo.descends_from(&head, &tip)? => head.clone(),
         None if repo.resolve(head.as_str())?.tree == repo.resolve(tip.as_str())?.tree => tip.clone(),
         _ => {
+            // A rebase takes HEAD along, and back.
+            if let Some(fault) = state_fault(repo)? {
+                return Err(unfinished(fault));
+            }
             return Err(Error::Drift {
                 message: format!("thread '{thread}' is at {tip}, but this worktree's HEAD is at {head}"),
                 hint: Some(to_tip(thread)),
