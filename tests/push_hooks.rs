@@ -114,6 +114,35 @@ fn generations_never_go_down_on_a_server() {
 }
 
 #[test]
+fn a_thread_that_landed_and_went_comes_back_at_no_lower_generation() {
+    let yard = Yard::new();
+    let one = yard.capture("t", &yard.first, "agent-1", 1, "one");
+    let two = yard.capture("t", &one, "agent-2", 2, "two");
+    let on_main = yard.commit(&two, "On main");
+    yard.taken(&[&to(&two, "t"), &format!("{on_main}:refs/heads/main")]);
+    yard.taken(&["--delete", "refs/heddle/threads/t"]);
+    let late = yard.capture("t", &one, "agent-1", 1, "late");
+    let beside = "is at generation 2 on a branch, and would be at 1";
+    yard.refused(beside, &[&to(&late, "t")]);
+    yard.refused("and would be at 0", &[&to(&yard.first, "t")]);
+    // What goes on beside it is fine, and so is who begins on top of what landed.
+    let three = yard.capture("t", &one, "agent-3", 3, "three");
+    let anew = yard.capture("t", &on_main, "agent-4", 1, "anew");
+    for commit in [three, anew] {
+        yard.taken(&[&to(&commit, "t")]);
+        yard.sandbox.git_in(&yard.server.repository, &["update-ref", "-d", "refs/heddle/threads/t"]);
+    }
+    // The very push that has it land counts, and so does a landing that is one commit.
+    yard.taken(&["--force", &format!("{}:refs/heads/main", yard.first)]);
+    yard.taken(&[&to(&late, "u"), &to(&late, "t")]);
+    yard.taken(&[&format!("{late}:refs/heads/main"), ":refs/heddle/threads/t"]);
+    yard.refused(beside, &[&to(&late, "t"), &format!("{two}:refs/heads/other")]);
+    let claim = "Heddle-Thread: t\nHeddle-Session: agent-1\nHeddle-Session: agent-2\nHeddle-Generation: 2";
+    let squashed = yard.commit(&yard.first, &format!("Land thread 't'\n\n{claim}"));
+    yard.refused(beside, &[&to(&late, "t"), &format!("{squashed}:refs/heads/other")]);
+}
+
+#[test]
 fn a_rewrite_within_a_generation_names_what_it_replaces() {
     let yard = Yard::new();
     let one = yard.capture("t", &yard.first, "agent-1", 1, "one");

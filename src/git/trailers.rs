@@ -167,16 +167,30 @@ impl Repo {
         thread: &ThreadName,
         depth: usize,
     ) -> Result<Option<Generation>, GitError> {
+        let claims = self.claims_on(&[tip], depth)?;
+        Ok(claims
+            .into_iter()
+            .filter(|(_, claim)| claim.thread == *thread)
+            .map(|(_, c)| c.generation)
+            .max()
+            .flatten())
+    }
+
+    /// What `tips` and the commits below them claim, the newest `depth` of them.
+    ///
+    /// # Errors
+    /// [`GitError::Library`] if a commit is missing.
+    pub fn claims_on(&self, tips: &[&CommitId], depth: usize) -> Result<Vec<(CommitId, Stamp)>, GitError> {
         let mut walk = self.raw().revwalk()?;
-        walk.push(self.oid(tip.as_str())?)?;
-        let mut highest = None;
-        for id in walk.take(depth) {
-            let claim = self.claim_at(id?)?;
-            if let Some(claim) = claim.filter(|claim| claim.thread == *thread) {
-                highest = highest.max(claim.generation);
-            }
+        for tip in tips {
+            walk.push(self.oid(tip.as_str())?)?;
         }
-        Ok(highest)
+        let mut claims = Vec::new();
+        for id in walk.take(depth) {
+            let id = id?;
+            claims.extend(self.claim_at(id)?.map(|claim| (super::repo::commit_id(id), claim)));
+        }
+        Ok(claims)
     }
 
     /// What the commit claims; one that contradicts itself claims nothing.

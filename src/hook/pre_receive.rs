@@ -2,7 +2,8 @@
 //!
 //! A server has refs and nothing else: no sessions, no records, no idea who pushes. What it
 //! can see is form. After a push
-//! - no thread has a lower generation than before;
+//! - no thread has a lower generation than before, or, if it is new, than what the branches have of
+//!   it and it has not;
 //! - nothing of a thread was replaced within one generation, unless the push says exactly what
 //!   it replaces;
 //! - a ready mark is at its thread's tip;
@@ -26,6 +27,7 @@
 //! What cannot be judged is refused, whatever `heddle.hooks` says of clones: nobody would read
 //! the warning.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Call, Verdict};
@@ -33,10 +35,12 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::git::audit::Presence;
 use crate::git::remote::LEASE_OPTION;
+use crate::git::trailers::Stamp;
 use crate::names::{CommitId, Generation, READY, THREADS, ThreadName};
 use crate::ops::verify::lineage::{Lineage, claim_in};
 
-/// How many commits are asked for a thread's last generation, should those on top be people's.
+/// How many commits, of a thread or of all branches, are asked for a thread's last generation, should
+/// those on top be people's.
 const DEPTH: usize = 10_000;
 
 /// What a ref was and is to be; `None` is that it does not exist.
@@ -102,8 +106,46 @@ fn unreadable(stdin: &[u8]) -> Option<String> {
     wrong.next().map(|name| name.escape_ascii().to_string())
 }
 
-/// Where the branches are once the push is done.
-fn branches_after(context: &Context<'_>, updates: &BTreeMap<&str, Update>) -> Result<Vec<CommitId>, Error> {
+/// What a thread is held against that is new, or goes.
+struct Branches {
+    tips: Vec<CommitId>,
+    /// What the newest of their commits claim, looked up when first asked for.
+    claims: OnceCell<Vec<(CommitId, Stamp)>>,
+}
+
+impl Branches {
+    /// The generation of `thread` at `commit`, and a higher one that they have and it has not.
+    fn beyond(
+        &self,
+        context: &Context<'_>,
+        thread: &ThreadName,
+        commit: &CommitId,
+    ) -> Result<Option<(Option<Generation>, Generation)>, Error> {
+        let claims = match self.claims.get() {
+            Some(claims) => claims,
+            None => {
+                let claims = context.repo.claims_on(&self.tips.iter().collect::<Vec<_>>(), DEPTH)?;
+                self.claims.get_or_init(|| claims)
+            }
+        };
+        let mut of_thread: Vec<_> = claims.iter().filter(|(_, claim)| claim.thread == *thread).collect();
+        if of_thread.is_empty() {
+            return Ok(None);
+        }
+        let own = context.repo.generation_on(commit, thread, DEPTH)?;
+        of_thread.retain(|(_, claim)| claim.generation > own);
+        let mut highest = None;
+        for (at, claim) in of_thread {
+            if claim.generation > highest && !context.repo.contains(commit, at)? {
+                highest = claim.generation;
+            }
+        }
+        Ok(highest.map(|highest| (own, highest)))
+    }
+}
+
+/// The branches once the push is done.
+fn branches_after(context: &Context<'_>, updates: &BTreeMap<&str, Update>) -> Result<Branches, Error> {
     let mut branches: BTreeMap<String, CommitId> =
         context.repo.list_refs("refs/heads/")?.into_iter().collect();
     for (name, update) in updates.iter().filter(|(name, _)| name.starts_with("refs/heads/")) {
@@ -112,14 +154,14 @@ fn branches_after(context: &Context<'_>, updates: &BTreeMap<&str, Update>) -> Re
             None => branches.remove(*name),
         };
     }
-    Ok(branches.into_values().collect())
+    Ok(Branches { tips: branches.into_values().collect(), claims: OnceCell::new() })
 }
 
 fn judge(
     context: &Context<'_>,
     thread: &ThreadName,
     updates: &BTreeMap<&str, Update>,
-    branches: &[CommitId],
+    branches: &Branches,
 ) -> Result<Option<Fault>, Error> {
     let update = |name: &str| -> Result<Update, Error> {
         match updates.get(name) {
@@ -151,9 +193,9 @@ fn judge_removal(
     context: &Context<'_>,
     thread: &ThreadName,
     old: &CommitId,
-    branches: &[CommitId],
+    branches: &Branches,
 ) -> Result<Option<Fault>, Error> {
-    let bases: Vec<&CommitId> = branches.iter().collect();
+    let bases: Vec<&CommitId> = branches.tips.iter().collect();
     let only_there = context.repo.history(&[old], &bases, &mut |_| {})?;
     Ok(only_there.get(old).is_some().then(|| {
         (
@@ -168,7 +210,7 @@ fn judge_move(
     thread: &ThreadName,
     old: Option<&CommitId>,
     new: &CommitId,
-    branches: &[CommitId],
+    branches: &Branches,
 ) -> Result<Option<Fault>, Error> {
     let repo = context.repo;
     if repo.presence(new) != Presence::Commit {
@@ -179,7 +221,13 @@ fn judge_move(
     }
     let before = match old {
         Some(old) => repo.generation_on(old, thread, DEPTH)?,
-        None => None,
+        None => match branches.beyond(context, thread, new)? {
+            Some((own, there)) => {
+                let was = format!("is at generation {there} on a branch");
+                return Ok(Some((fallen(thread, &was, own), "begin from that branch, or take another name")));
+            }
+            None => None,
+        },
     };
     if let Some(old) = old
         && !repo.contains(new, old)?
@@ -187,7 +235,7 @@ fn judge_move(
     {
         return Ok(Some(fault));
     }
-    let bases: Vec<&CommitId> = branches.iter().chain(old).collect();
+    let bases: Vec<&CommitId> = branches.tips.iter().chain(old).collect();
     let history = repo.history(&[new], &bases, &mut |_| {})?;
     let (commits, edge) = history.from_tip(new);
     let mut lineage = Lineage::default();
@@ -223,6 +271,11 @@ fn judge_move(
     Ok(None)
 }
 
+fn fallen(thread: &ThreadName, was: &str, after: Option<Generation>) -> String {
+    let after = after.map_or(0, Generation::get);
+    format!("thread '{thread}' {was}, and would be at {after}")
+}
+
 /// What is replaced is replaced by a later owner, or by one who says what it is.
 fn judge_rewrite(
     context: &Context<'_>,
@@ -232,12 +285,9 @@ fn judge_rewrite(
     new: &CommitId,
 ) -> Result<Option<Fault>, Error> {
     let after = context.repo.generation_on(new, thread, DEPTH)?;
-    if after < before {
-        let of = |generation: Option<Generation>| generation.map_or(0, Generation::get);
-        return Ok(Some((
-            format!("thread '{thread}' is at generation {}, and would be at {}", of(before), of(after)),
-            "a later owner has it: git heddle fetch",
-        )));
+    if let Some(before) = before.filter(|before| after < Some(*before)) {
+        let was = format!("is at generation {before}");
+        return Ok(Some((fallen(thread, &was, after), "a later owner has it: git heddle fetch")));
     }
     if after == before && !is_leased(&thread.tip_ref(), old) {
         return Ok(Some((
