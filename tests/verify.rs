@@ -151,6 +151,21 @@ fn no_data_is_never_fine() {
 }
 
 #[test]
+fn two_formats_at_once_are_refused() {
+    let sandbox = Sandbox::new();
+    set(&sandbox, "t", "HEAD");
+    for format in ["github", "text", "junit"] {
+        let format = format!("--format={format}");
+        for args in [["verify", "--json", &format], ["--output=json", "verify", &format]] {
+            let refused = sandbox.heddle(&args).exits(2);
+            assert!(refused.stdout.is_empty() && refused.stderr.contains("two formats"), "{refused:?}");
+        }
+        sandbox.heddle(&["verify", "--no-json", &format]).exits(0);
+    }
+    sandbox.heddle(&["verify", "--json", "--format=json"]).exits(0).json();
+}
+
+#[test]
 fn trailers_that_contradict_each_other_are_found() {
     let sandbox = Sandbox::new();
     let head = sandbox.git(&["rev-parse", "HEAD"]);
@@ -452,7 +467,11 @@ fn paths_that_are_not_allowed_are_found_in_every_commit() {
     finds(&sandbox, &["--allow", "src"], &["paths: commit ", "paths: commit "]);
     sandbox.heddle(&["verify", "--allow", "src", "--allow", ":(glob)se*"]).exits(0);
     sandbox.heddle(&["verify", "--allow", "."]).exits(0);
-    sandbox.heddle(&["verify", "--allow", ":(bad"]).exits(1);
+    for bad in [":(bad", ":(bad)x", "", "/etc", "../x"] {
+        let refused = sandbox.heddle(&["verify", "--allow", "src", "--allow", bad]).exits(2);
+        assert!(refused.stderr.starts_with("error: bad value for --allow: "), "{refused:?}");
+        assert!(!refused.stderr.contains("diff-tree") && refused.stderr.lines().count() == 1, "{refused:?}");
+    }
     // As in Git, a pathspec is meant from where one stands; a path is no option.
     fs::create_dir(sandbox.root().join("src")).expect("folder");
     let there = |args: &[&str]| sandbox.heddle_in(&sandbox.root().join("src"), args);

@@ -11,7 +11,7 @@ use crate::ops::verify::{Request, Step, verify};
 use crate::output::documents::verification::Verification;
 use crate::output::present::verification as present;
 use crate::output::progress::Meter;
-use crate::output::{Format, text_verification as text};
+use crate::output::{Asked, Format, text_verification as text};
 
 /// The arguments of `verify`.
 #[derive(Debug, clap::Args)]
@@ -60,7 +60,7 @@ pub enum Form {
 /// nothing was and not everything could be told.
 ///
 /// # Errors
-/// As [`verify`].
+/// As [`verify`]; [`Error::Usage`] for two formats at once.
 pub fn run(args: &Args, ground: &mut Ground<'_>) -> Result<u8, Error> {
     let request = Request {
         base: args.base.clone(),
@@ -76,6 +76,9 @@ pub fn run(args: &Args, ground: &mut Ground<'_>) -> Result<u8, Error> {
         Format::Json => Form::Json,
         Format::Text => Form::Text,
     });
+    if form != Form::Json && ground.settings.asked == Asked::Json {
+        return Err(Error::Usage { message: "--format and --json are two formats; give one".to_owned() });
+    }
     let meter = RefCell::new(Meter::new(ground.settings.quiet));
     let progress = |step: Step| {
         let mut meter = meter.borrow_mut();

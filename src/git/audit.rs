@@ -436,6 +436,22 @@ impl Repo {
         Ok(outside.collect())
     }
 
+    /// What Git says of `pathspecs`, meant in the folder `cwd`, if it does not take them.
+    ///
+    /// # Errors
+    /// [`GitError::Program`] if it fails for another reason.
+    pub fn fault_of_pathspecs(&self, pathspecs: &[OsString], cwd: &Path) -> Result<Option<String>, GitError> {
+        match self.touched(&[], pathspecs, cwd) {
+            Err(GitError::Program { stderr, .. }) => {
+                // What stops it without them too is none of theirs.
+                self.touched(&[], &[], cwd)?;
+                let said = stderr.lines().next().unwrap_or_default();
+                Ok(Some(said.strip_prefix("fatal: ").unwrap_or(said).to_owned()))
+            }
+            taken => taken.map(|_| None),
+        }
+    }
+
     /// The paths that each of `commits` touches, those alone that `pathspecs` names if there
     /// are any.
     fn touched(

@@ -156,8 +156,14 @@ pub enum Step {
 /// Verifies what `request` names; `progress` hears of each step.
 ///
 /// # Errors
-/// [`Error::CannotTell`] where there is nothing to verify, or no such base or thread.
+/// [`Error::CannotTell`] where there is nothing to verify, or no such base or thread;
+/// [`Error::Usage`] for a pathspec that Git does not take.
 pub fn verify(context: &Context<'_>, request: &Request, progress: &dyn Fn(Step)) -> Result<Report, Error> {
+    if !request.allow.is_empty()
+        && let Some(fault) = context.repo.fault_of_pathspecs(&request.allow, &request.cwd)?
+    {
+        return Err(Error::Usage { message: format!("bad value for --allow: {fault}") });
+    }
     let subjects::Resolved { base, candidates, shelves } = subjects::resolve(context, request)?;
     let mut checks = vec![
         Check::Tip,
