@@ -602,6 +602,39 @@ fn a_partial_clone_cannot_tell_of_what_it_lacks_and_fetches_nothing() {
 }
 
 #[test]
+fn a_clone_without_trees_cannot_tell_of_paths_and_tells_the_rest() {
+    let sandbox = Sandbox::new();
+    sandbox.git(&["config", "uploadpack.allowFilter", "true"]);
+    let head = sandbox.git(&["rev-parse", "HEAD"]);
+    let lacking = capture(&sandbox, "lacking", &[&head], "folder/file", "agent-1", 1);
+    set(&sandbox, "lacking", &capture(&sandbox, "lacking", &[&lacking], "folder/more", "agent-1", 1));
+    set(&sandbox, "there", &capture(&sandbox, "there", &[&head], "evil", "agent-2", 1));
+    let clone = sandbox.home().join("clone");
+    let url = format!("file://{}", sandbox.root().display());
+    sandbox.git_in(sandbox.home(), &["clone", "--quiet", "--filter=tree:0", &url, "clone"]);
+    sandbox.git_in(&clone, &["fetch", "--quiet", "origin", "+refs/heddle/*:refs/heddle-remotes/origin/*"]);
+    // One tip and its files are here, and of the other its last tree.
+    for name in
+        ["refs/heddle-remotes/origin/threads/there^{tree}", "refs/heddle-remotes/origin/threads/there:evil"]
+    {
+        sandbox.git_in(&clone, &["cat-file", "-e", name]);
+    }
+    let args = ["verify", "--json", "--allow", "folder"];
+    let document = sandbox.heddle_in(&clone, &args).exits(7).json();
+    let subjects = document["subjects"].as_array().expect("subjects");
+    let unknown = subjects[0]["unknown"].as_array().expect("unknown");
+    let paths = unknown.iter().find(|unknown| unknown["check"] == "paths").expect("paths");
+    assert!(text(paths, "message").contains("which paths it touches cannot be told"), "{document}");
+    assert!(text(paths, "hint").contains("--refetch"), "{document}");
+    assert_eq!(subjects[0]["findings"], json!([]), "{document}");
+    assert_eq!(subjects[1]["findings"][0]["path"], "evil", "{document}");
+    // Where nothing was left out on purpose it is damage.
+    let tree = sandbox.git(&["rev-parse", &format!("{lacking}:folder")]);
+    fs::remove_file(object(&sandbox.root(), &tree)).expect("object");
+    finds(&sandbox, &["lacking", "--allow", "folder"], &["paths: which paths it touches"]);
+}
+
+#[test]
 fn two_remotes_with_the_same_thread_have_to_be_told_apart() {
     let sandbox = Sandbox::new();
     let head = sandbox.git(&["rev-parse", "HEAD"]);

@@ -491,30 +491,34 @@ fn check_paths(
 ) -> Result<(), Error> {
     let mut wanted: Vec<&CommitId> = Vec::new();
     let mut seen = HashSet::new();
-    for Work { tip, .. } in group.iter() {
-        let Some(tip) = tip else { continue };
+    for tip in group.iter().filter_map(|work| work.tip.as_ref()) {
         wanted.extend(history.from_tip(tip).0.iter().map(|commit| &commit.id).filter(|id| seen.insert(*id)));
     }
-    let outside = match context.repo.paths_outside(&wanted, &request.allow, &request.cwd) {
-        Ok(outside) => outside,
-        Err(error @ GitError::Program { .. }) => {
-            if damage.partial {
-                let hint = Some(WHOLE.to_owned());
-                return Err(Error::CannotTell {
-                    message: format!("cannot tell which paths were touched: {error}"),
-                    hint,
-                });
-            }
-            return Err(error.into());
-        }
-        Err(error) => return Err(error.into()),
-    };
+    let outside_of =
+        |commits: &[&CommitId]| match context.repo.paths_outside(commits, &request.allow, &request.cwd) {
+            Err(GitError::Program { stderr, .. }) => Ok(Err(stderr)),
+            outside => outside.map(Ok),
+        };
+    // One whose trees are not here keeps Git from the rest.
+    let together = outside_of(&wanted)?.ok();
     for Work { subject, tip, .. } in group.iter_mut() {
         let Some(tip) = tip else { continue };
-        for commit in history.from_tip(tip).0 {
-            for path in outside.get(&commit.id).into_iter().flatten() {
-                let message = format!("commit {} touches a path that is not allowed", commit.id.short());
-                let (commit, path) = (Some(commit.id.clone()), Some(path.clone()));
+        let commits: Vec<&CommitId> = history.from_tip(tip).0.iter().map(|commit| &commit.id).collect();
+        let alone = if together.is_some() { None } else { Some(outside_of(&commits)?) };
+        let outside = match &alone {
+            Some(Err(said)) => {
+                let said = said.lines().next().unwrap_or("git diff-tree failed");
+                let message = format!("which paths it touches cannot be told: {said}");
+                subject.lack(Finding::of(Check::Paths, message), damage);
+                continue;
+            }
+            Some(Ok(alone)) => Some(alone),
+            None => together.as_ref(),
+        };
+        for commit in commits {
+            for path in outside.and_then(|outside| outside.get(commit)).into_iter().flatten() {
+                let message = format!("commit {} touches a path that is not allowed", commit.short());
+                let (commit, path) = (Some(commit.clone()), Some(path.clone()));
                 subject.find(Finding { commit, path, ..Finding::of(Check::Paths, message) });
             }
         }
