@@ -270,6 +270,25 @@ fn a_thread_that_two_remotes_have_differently_is_not_guessed() {
 }
 
 #[test]
+fn a_remote_that_no_ref_can_be_named_after_is_passed_over() {
+    let sandbox = Sandbox::new();
+    let head = sandbox.git(&["rev-parse", "HEAD"]);
+    for name in ["my fork", "a..b", "x.lock", ""] {
+        sandbox.git(&["config", &format!("remote.{name}.url"), "/nowhere"]);
+    }
+    sandbox.git(&["remote", "add", "origin", "."]);
+    sandbox.git(&["update-ref", "refs/heddle-remotes/origin/threads/t", &head]);
+    let answer = sandbox.heddle(&["agent", "reserve", "--thread", "t", "--resume"]).exits(0);
+    assert!(answer.stderr.contains("fetched from 'origin'"), "{answer:?}");
+    sandbox.heddle(&["verify"]).exits(0);
+    for name in ["my fork", "a..b", "x.lock"] {
+        let refused = sandbox.heddle(&["fetch", name]).exits(1);
+        assert!(refused.stderr.contains(&format!("no ref can be named '{name}'")), "{refused:?}");
+        assert!(refused.stderr.contains("hint: git remote rename"), "{refused:?}");
+    }
+}
+
+#[test]
 fn a_mirror_is_published_to_and_not_from() {
     let (sandbox, server) = served();
     captured(&sandbox, &sandbox.root(), "t", "a", &[]);

@@ -43,6 +43,14 @@ impl Repo {
         Ok(names.iter().filter_map(|name| Some(name.ok()??.to_owned())).collect())
     }
 
+    /// Where the threads of a remote of that name are kept, with a slash at its end; `None` where no
+    /// ref can have it in its name, which Git asks of no remote that is configured by hand.
+    #[must_use]
+    pub fn home_of(remote: &str) -> Option<String> {
+        let home = format!("{REMOTES}{remote}/");
+        git2::Reference::is_valid_name(&format!("{home}threads/x")).then_some(home)
+    }
+
     /// The remote that is meant where none is named: `remote.pushDefault` for a push, then
     /// `origin`, then the only one there is.
     ///

@@ -24,9 +24,9 @@ use super::drop::tip_of;
 use super::stray::{Stray, strays};
 use crate::context::Context;
 use crate::error::Error;
-use crate::git::GitError;
 use crate::git::refs::{Change, Expected};
 use crate::git::remote::LEASE_OPTION;
+use crate::git::{GitError, Repo};
 use crate::names::{CommitId, DROPPED, READY, REMOTES, SessionId, THREADS, ThreadName};
 use crate::thread::ThreadRecord;
 use crate::thread::locked::owner_of;
@@ -352,7 +352,15 @@ pub fn fetch(context: &Context<'_>, given: Option<&str>) -> Result<FetchReport, 
             hint: Some("add it: git remote add <name> <url>".to_owned()),
         });
     }
-    let (threads, ready) = (format!("{REMOTES}{remote}/threads/"), format!("{REMOTES}{remote}/ready/"));
+    let Some(home) = Repo::home_of(&remote) else {
+        return Err(Error::Refused {
+            message: format!(
+                "the threads of a remote are kept by its name, and no ref can be named '{remote}'"
+            ),
+            hint: Some("git remote rename gives it another".to_owned()),
+        });
+    };
+    let (threads, ready) = (format!("{home}threads/"), format!("{home}ready/"));
     let before: BTreeMap<String, CommitId> = context.repo.list_refs(&threads)?.into_iter().collect();
     context.repo.fetch_threads(&remote)?;
     let marks: BTreeMap<String, CommitId> = context.repo.list_refs(&ready)?.into_iter().collect();
@@ -376,7 +384,9 @@ pub fn fetch(context: &Context<'_>, given: Option<&str>) -> Result<FetchReport, 
 pub fn fetched_tip(context: &Context<'_>, thread: &ThreadName) -> Result<Option<(String, CommitId)>, Error> {
     let mut found: Vec<(String, CommitId)> = Vec::new();
     for remote in context.repo.remotes()? {
-        if let Some(tip) = context.repo.read_ref(&format!("{REMOTES}{remote}/threads/{thread}"))? {
+        // From one without a home nothing was fetched.
+        let Some(home) = Repo::home_of(&remote) else { continue };
+        if let Some(tip) = context.repo.read_ref(&format!("{home}threads/{thread}"))? {
             found.push((remote, tip));
         }
     }
