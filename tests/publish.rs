@@ -289,6 +289,40 @@ fn a_remote_that_no_ref_can_be_named_after_is_passed_over() {
 }
 
 #[test]
+fn of_remotes_whose_threads_would_be_kept_in_one_place_none_is_fetched() {
+    let (sandbox, server) = served();
+    sandbox.git(&["remote", "rename", "origin", "fork"]);
+    captured(&sandbox, &sandbox.root(), "ready/y", "a", &[]);
+    publish(&sandbox, &sandbox.root(), 0, &["fork", "ready/y", "--force"]);
+    sandbox.heddle(&["fetch", "fork"]).exits(0);
+    let kept = || sandbox.git(&["for-each-ref", "refs/heddle-remotes"]);
+    assert!(kept().contains("refs/heddle-remotes/fork/threads/ready/y"));
+    let head = sandbox.git(&["rev-parse", "HEAD"]);
+    for (number, other) in ["fork/threads", "fork/ready", "fork/threads/x"].into_iter().enumerate() {
+        sandbox.git(&["config", &format!("remote.{other}.url"), &server.url]);
+        let thread = format!("threads/z{number}");
+        let elsewhere = sandbox.git(&["commit-tree", "HEAD^{tree}", "-m", "elsewhere"]);
+        sandbox.git(&["update-ref", &format!("refs/heddle-remotes/fork/threads/{thread}"), &elsewhere]);
+        let before = kept();
+        for name in ["fork", other] {
+            let refused = sandbox.heddle(&["fetch", name]).exits(1);
+            assert!(refused.stderr.contains("would be kept in one place"), "{refused:?}");
+            assert!(refused.stderr.contains("hint: git remote rename"), "{refused:?}");
+        }
+        // Nor is anything taken up from there, or noted there.
+        let reserved = sandbox.reserve(&thread, &["--resume"]);
+        assert_eq!(reserved["anchor_state"], head.as_str());
+        publish(&sandbox, &sandbox.root(), 0, &["fork", &thread, "--force"]);
+        assert_eq!(kept(), before);
+        sandbox.git(&["config", "--remove-section", &format!("remote.{other}")]);
+    }
+    for beside in ["forks", "fork/thread", "other/threads"] {
+        sandbox.git(&["config", &format!("remote.{beside}.url"), &server.url]);
+    }
+    sandbox.heddle(&["fetch", "fork"]).exits(0);
+}
+
+#[test]
 fn a_mirror_is_published_to_and_not_from() {
     let (sandbox, server) = served();
     captured(&sandbox, &sandbox.root(), "t", "a", &[]);

@@ -295,7 +295,7 @@ fn push(
 /// fetch puts right.
 fn remember(context: &Context<'_>, remote: &str, changes: &[Change]) {
     let known = context.repo.remotes().unwrap_or_default();
-    if !known.iter().any(|known| known == remote) {
+    if !known.iter().any(|known| known == remote) || known.iter().any(|other| share_a_place(remote, other)) {
         return;
     }
     let mut here = Vec::new();
@@ -360,6 +360,12 @@ pub fn fetch(context: &Context<'_>, given: Option<&str>) -> Result<FetchReport, 
             hint: Some("git remote rename gives it another".to_owned()),
         });
     };
+    if let Some(other) = context.repo.remotes()?.iter().find(|other| share_a_place(&remote, other)) {
+        return Err(Error::Refused {
+            message: format!("the threads of '{remote}' and of '{other}' would be kept in one place"),
+            hint: Some("git remote rename gives one of them another name".to_owned()),
+        });
+    }
     let (threads, ready) = (format!("{home}threads/"), format!("{home}ready/"));
     let before: BTreeMap<String, CommitId> = context.repo.list_refs(&threads)?.into_iter().collect();
     context.repo.fetch_threads(&remote)?;
@@ -377,17 +383,27 @@ pub fn fetch(context: &Context<'_>, given: Option<&str>) -> Result<FetchReport, 
     Ok(FetchReport { threads: after.into_iter().map(row).collect(), gone, warnings, remote })
 }
 
+/// Whether a thread of the one remote could be kept under the name that one of the other is.
+fn share_a_place(one: &str, other: &str) -> bool {
+    let within = |inner: &str, outer: &str| {
+        let rest = inner.strip_prefix(outer).and_then(|rest| rest.strip_prefix('/'));
+        rest.is_some_and(|rest| matches!(rest.split('/').next(), Some("threads" | "ready")))
+    };
+    within(one, other) || within(other, one)
+}
+
 /// Where the thread is that is not here but at exactly one remote, as last fetched.
 ///
 /// # Errors
 /// [`Error::Usage`] if several remotes have it, at different commits.
 pub fn fetched_tip(context: &Context<'_>, thread: &ThreadName) -> Result<Option<(String, CommitId)>, Error> {
     let mut found: Vec<(String, CommitId)> = Vec::new();
-    for remote in context.repo.remotes()? {
+    let remotes = context.repo.remotes()?;
+    for remote in remotes.iter().filter(|one| !remotes.iter().any(|other| share_a_place(one, other))) {
         // From one without a home nothing was fetched.
-        let Some(home) = Repo::home_of(&remote) else { continue };
+        let Some(home) = Repo::home_of(remote) else { continue };
         if let Some(tip) = context.repo.read_ref(&format!("{home}threads/{thread}"))? {
-            found.push((remote, tip));
+            found.push((remote.clone(), tip));
         }
     }
     let Some(first) = found.first().cloned() else { return Ok(None) };
