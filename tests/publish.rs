@@ -139,9 +139,12 @@ fn only_the_owner_publishes_and_what_nobody_owns_anybody_does() {
     assert!(answer.stderr.contains("--force publishes it") && !answer.stderr.contains("ends"), "{answer:?}");
     assert!(answer.stderr.contains(&session), "{answer:?}");
     publish(&sandbox, &sandbox.root(), 3, &["origin", "free", "owned"]);
+    let twice = publish(&sandbox, &sandbox.root(), 0, &["--dry-run", "origin", "free", "free"]).json();
+    assert_eq!(twice["published"].as_array().map(Vec::len), Some(1));
     publish(&sandbox, &sandbox.root(), 0, &["--dry-run"]);
     assert_same(&before, &snapshot_of(&sandbox.root()));
     assert!(there(&sandbox).is_empty());
+    publish(&sandbox, &sandbox.root(), 0, &["origin", "free", "free"]);
     let answer = publish(&sandbox, &sandbox.root(), 0, &[]);
     assert_eq!(answer.json()["skipped"], json!([{"thread": "owned", "owner": session}]));
     assert_eq!(there(&sandbox).len(), 1);

@@ -17,7 +17,7 @@
 //! there now, and judges anew. A thread that moves here meanwhile is published as it was read:
 //! the next publish brings the rest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::acting::{Claim, authorize};
 use super::drop::tip_of;
@@ -152,7 +152,10 @@ fn choose(context: &Context<'_>, request: &Request) -> Result<Chosen, Error> {
         }
         _ => None,
     };
-    let named = own.unwrap_or_else(|| request.threads.clone());
+    let mut named = own.unwrap_or_else(|| request.threads.clone());
+    // Who names one twice means it once.
+    let mut seen = BTreeSet::new();
+    named.retain(|thread| seen.insert(thread.clone()));
     if !named.is_empty() {
         for thread in &named {
             tip_of(context, thread)?;
