@@ -343,8 +343,20 @@ fn lines_are_counted_as_git_counts_them_with_and_without_attributes() {
             }
         }
         std::os::unix::fs::symlink("a", sandbox.repo().join("d0/link")).expect("link");
+        for name in ["to-a-link", "to-an-equal-link", "from-a-link"] {
+            sandbox.write(name, "a\nb\n");
+        }
+        sandbox.write("to-an-equal-link", "a");
+        fs::remove_file(sandbox.repo().join("from-a-link")).expect("removed");
+        std::os::unix::fs::symlink("a", sandbox.repo().join("from-a-link")).expect("link");
         sandbox.captured(&[]);
         let before = sandbox.tip();
+        for name in ["to-a-link", "to-an-equal-link", "from-a-link"] {
+            fs::remove_file(sandbox.repo().join(name)).expect("removed");
+            std::os::unix::fs::symlink("a", sandbox.repo().join(name)).expect("link");
+        }
+        fs::remove_file(sandbox.repo().join("from-a-link")).expect("removed");
+        sandbox.write("from-a-link", "1\n2\n");
         for old in 0..contents.len() {
             for (new, content) in contents.iter().enumerate() {
                 // One of them goes, another comes.
@@ -553,6 +565,12 @@ fn a_submodule_added_on_purpose_is_captured() {
     sandbox.git(&["config", "--file", ".gitmodules", "submodule.more.ignore", "all"]);
     let document = sandbox.captured(&[]);
     assert_eq!(document["changed_paths"], serde_json::json!([".gitmodules", "more"]));
+    // And is one path that differs where a file takes its place.
+    fs::remove_dir_all(sandbox.repo().join("sub")).expect("removed");
+    sandbox.write("sub", "1\n2\n");
+    let document = sandbox.captured(&[]);
+    let counted = (&document["insertions"], &document["deletions"]);
+    assert_eq!((&document["changed_paths"], counted), (&serde_json::json!(["sub"]), (&2.into(), &1.into())));
 }
 
 #[test]

@@ -48,22 +48,33 @@ pub fn changed(repo: &Repo, from: &TreeId, to: &TreeId) -> Result<Vec<Change>, G
     repo.raw().set_index(&mut git2::Index::new_ext(repo.raw().object_format())?)?;
     let mut options = git2::DiffOptions::new();
     options.disable_pathspec_match(true);
-    for difference in differing {
-        options.pathspec(difference.path);
+    for difference in &differing {
+        options.pathspec(&difference.path);
     }
+    let odb = repo.raw().odb()?;
     let diff = repo.raw().diff_tree_to_tree(Some(&from), Some(&to), Some(&mut options))?;
-    let mut changes = Vec::with_capacity(diff.deltas().len());
+    let mut changes: Vec<Change> = Vec::with_capacity(diff.deltas().len());
     for (at, delta) in diff.deltas().enumerate() {
         let file = delta.new_file().path_bytes().or_else(|| delta.old_file().path_bytes());
-        let counts = match git2::Patch::from_diff(&diff, at)? {
+        let path = file.unwrap_or_default();
+        let mut counts = match git2::Patch::from_diff(&diff, at)? {
             Some(patch) if !patch.delta().flags().contains(git2::DiffFlags::BINARY) => {
                 let (_, insertions, deletions) = patch.line_stats()?;
                 Some((insertions as u64, deletions as u64))
             }
             _ => None,
         };
+        // To libgit2 a file that became a link is one that went and one that came.
+        if let Some(went) = changes.pop_if(|went| went.path == path) {
+            let whole = differing.iter().find(|difference| difference.path == path && difference.is_here());
+            let lines = whole.map(|whole| line_counts::count(&odb, whole)).transpose()?.flatten();
+            let lines = lines.map(|lines| (lines.inserted, lines.deleted));
+            let before = went.insertions.zip(went.deletions);
+            let sum = before.zip(counts).map(|((came, went), (more, less))| (came + more, went + less));
+            counts = sum.map(|sum| lines.unwrap_or(sum));
+        }
         changes.push(Change {
-            path: file.unwrap_or_default().to_vec(),
+            path: path.to_vec(),
             insertions: counts.map(|(insertions, _)| insertions),
             deletions: counts.map(|(_, deletions)| deletions),
         });

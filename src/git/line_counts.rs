@@ -5,7 +5,7 @@
 //! any of them, contents are compared alone, on all processors.
 
 use super::rules::may_have_attributes;
-use super::trees::{Difference, Item};
+use super::trees::Difference;
 use super::workers::shared_out;
 use super::{GitError, Repo};
 
@@ -25,13 +25,8 @@ pub(super) struct Lines {
 /// # Errors
 /// [`GitError::Library`] if an object cannot be read.
 pub(super) fn of(repo: &Repo, differing: &[Difference]) -> Result<Option<Vec<Option<Lines>>>, GitError> {
-    // A file that became a link is two changes of one path.
-    let plain = |difference: &Difference| {
-        let one_kind = difference.old.is_none() || difference.added().is_none();
-        one_kind && ![difference.old, difference.new].into_iter().flatten().any(Item::is_submodule)
-    };
     let paths = differing.iter().map(|difference| difference.path.as_slice());
-    if !differing.iter().all(plain) || may_have_attributes(repo, paths)? {
+    if !differing.iter().all(Difference::is_here) || may_have_attributes(repo, paths)? {
         return Ok(None);
     }
     let odb = repo.raw().odb()?;
@@ -39,7 +34,11 @@ pub(super) fn of(repo: &Repo, differing: &[Difference]) -> Result<Option<Vec<Opt
     counts.into_iter().collect::<Result<_, _>>().map(Some)
 }
 
-fn count(odb: &git2::Odb<'_>, difference: &Difference) -> Result<Option<Lines>, GitError> {
+/// For one of them.
+///
+/// # Errors
+/// As [`of`].
+pub(super) fn count(odb: &git2::Odb<'_>, difference: &Difference) -> Result<Option<Lines>, GitError> {
     let sides = [difference.old, difference.new].map(|side| side.map(|item| item.id));
     if sides[0] == sides[1] {
         return Ok(Some(Lines { inserted: 0, deleted: 0 }));

@@ -45,6 +45,11 @@ pub(super) struct Difference {
 }
 
 impl Difference {
+    /// Whether what it is about is in this repository: of a submodule nothing is.
+    pub(super) fn is_here(&self) -> bool {
+        ![self.old, self.new].into_iter().flatten().any(Item::is_submodule)
+    }
+
     /// What is new there: nothing was, or something of another kind.
     pub(super) fn added(&self) -> Option<Item> {
         self.new.filter(|new| self.old.is_none_or(|old| old.is_unlike(*new)))
