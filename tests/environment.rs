@@ -8,7 +8,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use support::{Answer, Sandbox};
+use support::{Answer, Sandbox, put, text};
 use support_program::write_program;
 
 /// `heddle.ttl` as `git heddle` understood it, in seconds: what a reserve's lease lasts.
@@ -316,6 +316,55 @@ fn objects_are_where_the_environment_has_them() {
     let reserved =
         sandbox.heddle_with(&also, &["agent", "reserve", "--thread", "u", "--anchor", &commit]).exits(0);
     assert_eq!(reserved.json()["anchor_state"], commit);
+}
+
+#[test]
+fn what_the_environment_says_of_paths_holds_for_those_of_the_user() {
+    for name in ["GIT_ICASE_PATHSPECS", "GIT_GLOB_PATHSPECS", "GIT_NOGLOB_PATHSPECS", "GIT_LITERAL_PATHSPECS"]
+    {
+        let variables = [(name, "1")];
+        let sandbox = Sandbox::new();
+        for file in ["a", "ab", "a*"] {
+            put(&sandbox.root(), file, "1\n");
+        }
+        put(&sandbox.root(), ".gitignore", "ignored\ncopied\n");
+        sandbox.git(&["add", "-A"]);
+        sandbox.git(&["commit", "-q", "-m", "Files"]);
+        sandbox.git(&["config", "heddle.worktreeCopy", "cop*"]);
+        put(&sandbox.root(), "copied", "1\n");
+        let args = ["agent", "reserve", "--thread", "t", "--worktree"];
+        let reserved = sandbox.heddle_with(&variables, &args).exits(0).json();
+        let (id, path) = (text(&reserved, "session_id"), std::path::PathBuf::from(text(&reserved, "path")));
+        assert!(path.join("copied").exists(), "{name}");
+        let capture = |paths: &[&str]| {
+            let index = sandbox.home().join("index");
+            std::fs::copy(sandbox.root().join(".git/worktrees/t/index"), &index).expect("copied");
+            let git = |args: &[&str]| {
+                let mut git = sandbox.program("git", &path, args);
+                let output = git.envs(variables).env("GIT_INDEX_FILE", &index).output().expect("git");
+                Answer::of(&output).exits(0).stdout
+            };
+            git(&[&["add", "-A"], paths].concat());
+            let meant = git(&["diff", "--cached", "--name-only", "HEAD"]);
+            let args = [&["agent", "capture", "--session", &id, "-m", "x"], paths].concat();
+            let mut command = sandbox.program(env!("CARGO_BIN_EXE_git-heddle"), &path, &args);
+            let document = Answer::of(&command.envs(variables).output().expect("heddle")).exits(0).json();
+            assert_eq!(document["warnings"], serde_json::json!([]), "{name}");
+            // What is staged beside the paths is not theirs.
+            let meant: Vec<&str> =
+                meant.lines().filter(|path| paths.is_empty() || *path != "ignored").collect();
+            assert_eq!(document["changed_paths"], serde_json::json!(meant), "{name} {paths:?}");
+        };
+        for (round, paths) in [&["--", "a"][..], &["--", "a*"], &[]].into_iter().enumerate() {
+            for file in ["a", "ab", "a*"] {
+                put(&path, file, &format!("{round}{file}\n"));
+            }
+            put(&path, "ignored", "1\n");
+            sandbox.git_in(&path, &["add", "-f", "ignored"]);
+            capture(paths);
+        }
+        assert_eq!(sandbox.git_in(&path, &["status", "--porcelain"]), "", "{name}");
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::fs;
 use std::process::Stdio;
 
 use super::GitError;
-use super::program::Program;
+use super::program::{Program, hand_on_pathspecs};
 use super::stage::{Staging, Stamp, io_error};
 
 impl Staging<'_> {
@@ -49,6 +49,7 @@ impl Staging<'_> {
         if !args.is_empty() {
             command.arg("--").args(args);
         }
+        hand_on_pathspecs(&mut command);
         command.env("GIT_DIR", self.scratch.path()).env("GIT_EDITOR", ":").stdin(Stdio::null());
         let output = Program::output(&mut command, None)?;
         let mut said = output.stdout;

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use super::merge::conflicted_paths;
 use super::moving::{Checkout, Moving};
-use super::program::Program;
+use super::program::{Program, hand_on_pathspecs};
 use super::refs::{Change, Expected};
 use super::repo::Head;
 use super::{GitError, Repo};
@@ -137,7 +137,9 @@ impl Repo {
         moving.install()?;
         // As after `git merge`; what it says comes too late to stop anything.
         let hook = ["hook", "run", "--ignore-missing", "post-merge", "--", "0"];
-        let _ = Program::output(&mut git.command(hook), None);
+        let mut hook = git.command(hook);
+        hand_on_pathspecs(&mut hook);
+        let _ = Program::output(&mut hook, None);
         Ok(Moved::Yes)
     }
 

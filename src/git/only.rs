@@ -23,6 +23,7 @@ use super::diff::entries;
 use super::index_file::{Entries, Entry, ID, index_of};
 use super::index_splice::Whole;
 use super::new_trees::NewTrees;
+use super::program::PATHSPECS;
 use super::stage::{Staging, Stamp, io_error, shared_halves};
 use super::trees::{SUBMODULE, mode_of};
 use super::write_tree::may_write;
@@ -135,9 +136,7 @@ fn plain_paths(repo: &Repo, paths: &Paths<'_>) -> Result<Option<Vec<Vec<Vec<u8>>
             return Ok(None);
         }
     }
-    let changed =
-        ["GIT_ICASE_PATHSPECS", "GIT_GLOB_PATHSPECS", "GIT_NOGLOB_PATHSPECS", "GIT_LITERAL_PATHSPECS"];
-    if changed.iter().any(|name| std::env::var_os(name).is_some()) || !may_write(repo)? {
+    if PATHSPECS.iter().any(|name| std::env::var_os(name).is_some()) || !may_write(repo)? {
         return Ok(None);
     }
     let Some(worktree) = repo.worktree() else { return Ok(None) };

@@ -44,6 +44,16 @@ pub const OBJECTS: &str = "GIT_OBJECT_DIRECTORY";
 /// Where more objects are read from.
 pub const ALTERNATES: &str = "GIT_ALTERNATE_OBJECT_DIRECTORIES";
 
+/// What changes the meaning of every path that a command is given.
+pub(super) const PATHSPECS: [&str; 4] =
+    ["GIT_ICASE_PATHSPECS", "GIT_GLOB_PATHSPECS", "GIT_NOGLOB_PATHSPECS", "GIT_LITERAL_PATHSPECS"];
+
+/// Has paths mean to `command` what they mean to the user, who gave them, or to the user's hooks,
+/// which [`Program::command`] keeps from it.
+pub(super) fn hand_on_pathspecs(command: &mut Command) {
+    command.envs(PATHSPECS.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+}
+
 /// Takes from the environment of `command` what ties it to one repository, so that it
 /// finds its own from the folder it runs in, and what vouches for somebody else.
 pub fn scrub(command: &mut Command) {
@@ -85,10 +95,14 @@ impl Program {
     }
 
     /// A git command, its subcommand first among `args`; runs in the top folder of the
-    /// worktree, or in the Git directory of a bare repository, with no standard input.
+    /// worktree, or in the Git directory of a bare repository, with no standard input. Paths mean
+    /// to it what they mean where the environment says nothing of them: most are ours.
     pub fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new("git");
         scrub(&mut command);
+        for name in PATHSPECS {
+            command.env_remove(name);
+        }
         // Where the user has objects elsewhere, they are there for the child too, which runs in
         // another folder. (Paths in the list are relative to the worktree's top folder to Git.)
         if let Some(told) = std::env::var_os(OBJECTS) {
@@ -167,6 +181,7 @@ impl Program {
         let end = options.iter().position(|option| option == "--").unwrap_or(options.len());
         let paths = options.get(end + 1..).unwrap_or_default();
         command.args(&options[..end]).args([range, "--"]).args(paths).stdin(Stdio::inherit());
+        hand_on_pathspecs(&mut command);
         if let (Ok(here), Some(worktree)) = (std::env::current_dir(), &self.worktree)
             && here.starts_with(worktree)
         {

@@ -34,7 +34,7 @@ use std::process::{Command, Output};
 use super::index_file::is_understood;
 use super::index_splice::Whole;
 use super::only::Only;
-use super::program::Program;
+use super::program::{Program, hand_on_pathspecs};
 use super::repo::tree_id;
 use super::scratch::remove_abandoned;
 use super::staged::{Staged, against_head};
@@ -133,6 +133,7 @@ pub(super) fn files_with(folder: &Path, prefix: &str) -> Vec<PathBuf> {
 pub(super) fn limited(mut command: Command, pathspec: &[OsString], cwd: &Path) -> Command {
     if !pathspec.is_empty() {
         command.arg("--").args(pathspec).current_dir(cwd);
+        hand_on_pathspecs(&mut command);
     }
     command
 }

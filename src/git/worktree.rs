@@ -12,7 +12,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use super::program::Program;
+use super::program::{Program, hand_on_pathspecs};
 use super::removal::Going;
 use super::{GitError, Repo};
 use crate::names::{CommitId, SessionId};
@@ -198,6 +198,7 @@ impl Repo {
         let none = "0".repeat(commit.as_str().len());
         let mut hook = git.command(["hook", "run", "--ignore-missing", "post-checkout", "--"]);
         hook.args([&none, commit.as_str(), "1"]);
+        hand_on_pathspecs(&mut hook);
         captures.lend_to(&mut hook);
         Program::run(&mut hook, None).map(drop)
     }
