@@ -115,6 +115,24 @@ fn a_path_that_was_added_although_ignored_can_be_captured_by_name() {
 }
 
 #[test]
+fn what_was_added_although_ignored_goes_with_the_folder_that_is_named() {
+    for own in [true, false] {
+        let sandbox = repository();
+        let (id, folder) = session(&sandbox, "t", own);
+        for name in ["d/e", "d-e"] {
+            fs::create_dir(folder.join(name)).expect("folder");
+        }
+        for name in ["d/k.log", "d/e/k.log", "d-e/k.log", "d/other.log", "a"] {
+            put(&folder, name, "k\n");
+        }
+        sandbox.git_in(&folder, &["add", "-f", "d/k.log", "d/e/k.log", "d-e/k.log"]);
+        assert_eq!(captured(&sandbox, &folder, &id, &["--", "d/e"]), json!(["d/e/k.log"]), "{own}");
+        assert_eq!(captured(&sandbox, &folder, &id, &["--", "d/c", "d"]), json!(["d/k.log"]), "{own}");
+        assert_eq!(captured(&sandbox, &folder, &id, &[]), json!(["a", "d-e/k.log"]), "{own}");
+    }
+}
+
+#[test]
 fn named_paths_that_git_cannot_stage_are_not_left_out() {
     for (own, tolerant) in [(true, "false"), (false, "true")] {
         let sandbox = repository();

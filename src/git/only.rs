@@ -9,7 +9,8 @@
 //!
 //! Whatever could come out otherwise is staged on the whole index, as before: patterns, a
 //! hook, which has to see a whole index, sparse checkouts, names that differ in case only,
-//! submodules, paths beyond a link, and an index that only git understands.
+//! submodules, paths beyond a link, folders in which something was added, and an index that only git
+//! understands.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -78,8 +79,14 @@ impl<'a> Staging<'a> {
             }
         }
         let mut only = found.entries;
-        let modified = match staging.recall(&mut only, follows, follows) {
-            Ok(modified) => modified,
+        let folders = folders_among(&staging.worktree, &named);
+        let recalled = staging.recall(&mut only, follows, follows).and_then(|modified| {
+            let more = has_more(&only, &folders, &staging.source(follows).0, repo.id_size())?;
+            Ok((!more).then_some(modified))
+        });
+        let modified = match recalled {
+            Ok(Some(modified)) => modified,
+            Ok(None) => return Ok(None),
             Err(error) if error.kind() == io::ErrorKind::Unsupported => return Ok(None),
             Err(error) => return Err(io_error("read", repo.git_dir())(error)),
         };
@@ -279,6 +286,42 @@ fn recall(
         }
     }
     Ok(Some(modified))
+}
+
+/// Those of the paths that are folders, each as what lies in it begins, sorted.
+fn folders_among(worktree: &Path, named: &[Vec<Vec<u8>>]) -> Vec<Vec<u8>> {
+    let paths = named.iter().map(|path| path.join(&b'/'));
+    let folders = paths.filter(|path| worktree.join(OsStr::from_bytes(path)).is_dir());
+    let mut folders: Vec<Vec<u8>> = folders.map(|path| [&path, &b"/"[..]].concat()).collect();
+    folders.sort();
+    folders
+}
+
+/// Whether the index at `source` has something in one of `folders` that `only` has not: it was
+/// added, and so is taken with its folder though it be ignored.
+fn has_more(
+    only: &BTreeMap<Vec<u8>, Entry>,
+    folders: &[Vec<u8>],
+    source: &Path,
+    id_size: usize,
+) -> io::Result<bool> {
+    let Some(first) = folders.first().filter(|_| source.exists()) else { return Ok(false) };
+    let entries = Entries::new(File::open(source)?, id_size)?;
+    let mut entries = entries.ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))?;
+    entries.skip_before(first)?;
+    while entries.step()?.is_some() {
+        let name = entries.name();
+        if folders.iter().any(|folder| name.starts_with(folder)) {
+            if !only.contains_key(name) {
+                return Ok(true);
+            }
+        } else if let Some(next) = folders.iter().find(|folder| folder.as_slice() > name) {
+            entries.skip_before(next)?;
+        } else {
+            break;
+        }
+    }
+    Ok(false)
 }
 
 /// What is to be at a path; `None` is nothing.

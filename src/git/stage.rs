@@ -17,8 +17,8 @@
 //! is that very commit, and the worktree's own index tells nothing that it does not, it need not be
 //! moved. It is no root for garbage collection; where its objects are gone, the index is rebuilt.
 //!
-//! A capture of some paths works on an index of those alone (`only`) and leaves the cache as it
-//! is, but for its name: it stands at no tip any more.
+//! A capture of some paths works, where it can, on an index of those alone (`only`) and leaves the
+//! cache as it is, but for its name: it stands at no tip any more.
 //!
 //! A process that dies leaves its scratch folder. It is locked while its process lives, so
 //! the next capture in this worktree knows which to remove.
@@ -82,6 +82,8 @@ pub struct Staging<'a> {
     pub(super) spliced: Cell<bool>,
     /// Whether the private index was made from one that a capture kept.
     cached: bool,
+    /// Whether paths were named, so that the private index has nothing that is only staged elsewhere.
+    is_limited: bool,
     /// Whether a hook staged something after the tree was written.
     pub(super) strayed: Cell<bool>,
     /// The index that was to be asked about files, if it overlooks none.
@@ -206,7 +208,9 @@ impl<'a> Staging<'a> {
         if is_filled(&cached) && written(&own) < written(&cached) {
             return (cached, true);
         }
-        let newer = written(&own) <= written(&behind) && is_filled(&behind);
+        // It may be the worktree's own, under a second name.
+        let newer =
+            written(&own) <= written(&behind) && is_filled(&behind) && Stamp::of(&behind) != Stamp::of(&own);
         (if newer { behind } else { own }, false)
     }
 
@@ -249,6 +253,7 @@ impl<'a> Staging<'a> {
             spliced: Cell::new(false),
             strayed: Cell::new(false),
             cached: false,
+            is_limited: false,
             plain: None,
         };
         staging.lay_out()?;
@@ -360,6 +365,7 @@ impl<'a> Staging<'a> {
     /// [`GitError::Program`] in Git's words, such as for a path that matches nothing.
     pub fn stage(&mut self, scope: &Scope<'_>, limits: &Limits) -> Result<Vec<String>, GitError> {
         let Scope { pathspec, cwd, .. } = *scope;
+        self.is_limited = !pathspec.is_empty();
         let mut output = Program::output(&mut self.add(pathspec, cwd), None)?;
         let mut left = self.left(pathspec, cwd)?;
         if !(output.status.success() || pathspec.is_empty() && explains(&left, &output)) {
@@ -503,7 +509,7 @@ impl<'a> Staging<'a> {
     /// wrong is ignored.
     pub fn keep_index(&self, commit: &CommitId) {
         let folder = self.repo.git_dir();
-        if self.only.is_some() {
+        if self.only.is_some() || self.is_limited {
             return keep_behind(folder, self.repo.id_size(), self.spliced.get());
         }
         for old in files_with(folder, CACHE) {
