@@ -151,6 +151,43 @@ fn a_capture_of_some_paths_leaves_what_else_is_staged() {
 }
 
 #[test]
+fn what_was_staged_of_the_captured_paths_is_staged_no_more() {
+    let work = Work::new();
+    for name in ["mode", "back", "out", "c", "other"] {
+        work.write(name, "1\n");
+    }
+    let tip = work.capture(&[]);
+    let peer = work.sandbox.home().join("peer");
+    work.sandbox.git(&["worktree", "add", "-q", "--detach", peer.to_str().expect("UTF-8"), &tip]);
+    let named = [&["mode", "back", "gone", "out", "c"][..], &["[!o]*", "out"], &["mode", "c"]];
+    for (content, paths) in ["2\n", "3\n", "4\n"].iter().zip(named) {
+        // As git commit --only leaves it.
+        let [here, there] = [&work.path, &peer].map(|folder| {
+            let git = |args: &[&str]| work.sandbox.git_in(folder, args);
+            let write = |name: &str, content: &str| fs::write(folder.join(name), content).expect("write");
+            for (name, content) in [("other", "2\n"), ("back", "2\n"), ("gone", "2\n")] {
+                write(name, content);
+            }
+            git(&["add", "other", "back", "gone"]);
+            git(&["update-index", "--chmod=+x", "mode"]);
+            git(&["rm", "-q", "--cached", "out"]);
+            write("back", "1\n");
+            write("c", content);
+            fs::remove_file(folder.join("gone")).expect("removed");
+            if *folder == work.path {
+                work.capture(&[&["--"], paths].concat());
+            } else {
+                git(&[&["commit", "-q", "--only", "-m", "x", "--"], paths].concat());
+            }
+            let left = (git(&["status", "--porcelain"]), git(&["ls-files", "-s"]));
+            git(&["reset", "-q", "--hard"]);
+            left
+        });
+        assert_eq!(here, there, "{paths:?}");
+    }
+}
+
+#[test]
 fn commits_made_by_hand_are_adopted() {
     let work = Work::new();
     work.write("new", "new\n");

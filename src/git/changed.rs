@@ -23,7 +23,7 @@ use super::diff::entries;
 use super::index_file::{Entry, NO_HASH, hangs_on_files};
 use super::new_trees::MANY;
 use super::only::{MOST, Only, RULES};
-use super::program::Program;
+use super::program::{LITERAL, Program};
 use super::rules::may_have_attributes;
 use super::stage::{FEW_PATHS, Limits, Staging, Stamp, io_error, warnings_in};
 use super::trees::{SUBMODULE, differences, mode_of};
@@ -210,7 +210,7 @@ impl<'a> Staging<'a> {
         ];
         let parts = FEW_PATHS.iter().chain(&ours).chain(writing).chain(args);
         let mut command = self.git(parts);
-        command.env("GIT_LITERAL_PATHSPECS", "1");
+        command.env(LITERAL, "1");
         command
     }
 

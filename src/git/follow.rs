@@ -13,8 +13,10 @@
 //! HEAD is compared and swapped under Git's own lock; the index is replaced under its
 //! `index.lock`, after it was compared with what the capture began with.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -22,7 +24,7 @@ use sha1::{Digest as _, Sha1};
 
 use super::index_file::NO_HASH;
 use super::only::Only;
-use super::program::Program;
+use super::program::{LITERAL, Program, hand_on_pathspecs};
 use super::refs::{Expected, Intent};
 use super::reftable::lock_below;
 use super::repo::Head;
@@ -37,6 +39,17 @@ const HEAD_LOCK: &str = "head-lock";
 /// In the scratch folder: the index that follows where the private one does not.
 const FOLLOWING: &str = "index.follow";
 
+/// What of the index follows a capture of some paths.
+#[derive(Debug, Clone, Copy)]
+pub struct Named<'a> {
+    /// What was captured.
+    pub changed: &'a [Vec<u8>],
+    /// What the user named, relative to `cwd`: what is only staged there goes with it.
+    pub pathspec: &'a [OsString],
+    /// The folder that `pathspec` is relative to.
+    pub cwd: &'a Path,
+}
+
 /// What became of putting the index together here.
 enum Spliced {
     /// It need not be changed.
@@ -48,45 +61,45 @@ enum Spliced {
 }
 
 impl Staging<'_> {
-    /// Moves HEAD from `from`, and the index, to `to`. With `paths` only those entries of
+    /// Moves HEAD from `from`, and the index, to `to`. With `named` only those entries of
     /// the index follow, as after `git commit --only`: what else is staged stays staged.
     ///
     /// Returns a sentence for each that was left as it is.
     #[must_use]
-    pub fn follow(&self, from: &CommitId, to: &CommitId, paths: Option<&[Vec<u8>]>) -> Vec<String> {
+    pub fn follow(&self, from: &CommitId, to: &CommitId, named: Option<&Named<'_>>) -> Vec<String> {
         let why = format!("heddle: capture {}", to.short());
         match move_head(self.repo, self.scratch.path(), from, to, &why) {
             Ok(None) => {}
             Ok(Some(left)) => return vec![left],
             Err(error) => return vec![format!("HEAD of this worktree did not follow: {error}")],
         }
-        match self.move_index(to, paths) {
+        match self.move_index(to, named) {
             Ok(None) => Vec::new(),
             Ok(Some(left)) => vec![left],
             Err(error) => vec![format!("the index of this worktree did not follow: {error}")],
         }
     }
 
-    /// Installs the private index, or one with only `paths` moved, as the worktree's own.
-    fn move_index(&self, to: &CommitId, paths: Option<&[Vec<u8>]>) -> Result<Option<String>, GitError> {
+    /// Installs the private index, or one with only what is `named` moved, as the worktree's own.
+    fn move_index(&self, to: &CommitId, named: Option<&Named<'_>>) -> Result<Option<String>, GitError> {
         let own = self.repo.git_dir().join("index");
         if self.copied != Stamp::of(&own) {
             return Ok(Some("the index changed during the capture and was left as it is".to_owned()));
         }
         let mut spliced = false;
-        let source = match (paths, &self.only) {
-            (Some([]), _) => return Ok(None),
-            (paths, Some(only)) => match self.splice(only, to)? {
+        let source = match (named, &self.only) {
+            (Some(Named { changed: [], .. }), _) => return Ok(None),
+            (named, Some(only)) => match self.splice(only, to)? {
                 Spliced::AsItIs => return Ok(None),
                 Spliced::New(copy) => {
                     spliced = true;
                     copy
                 }
-                Spliced::ByGit => self.reset_copy(&own, to, paths.unwrap_or_default())?,
+                Spliced::ByGit => self.reset_copy(&own, to, named)?,
             },
-            (None, None) if self.is_split() => self.reset_copy(&own, to, &[])?,
+            (None, None) if self.is_split() => self.reset_copy(&own, to, None)?,
             (None, None) => self.index(),
-            (Some(paths), None) => self.reset_copy(&own, to, paths)?,
+            (named @ Some(_), None) => self.reset_copy(&own, to, named)?,
         };
         if Stamp::of(&source) == self.copied {
             return Ok(None);
@@ -173,28 +186,52 @@ impl Staging<'_> {
         Ok(whole.with(&odb, tree, &entries)?.map(|bytes| (bytes, modified)))
     }
 
-    /// A copy of the worktree's index in which `paths` (all, if empty) are as in `commit`.
+    /// A copy of the worktree's index in which what is `named`, or all, is as in `commit`.
     fn reset_copy(
         &self,
         own: &Path,
         commit: &CommitId,
-        paths: &[Vec<u8>],
+        named: Option<&Named<'_>>,
     ) -> Result<std::path::PathBuf, GitError> {
         let copy = self.scratch.path().join(FOLLOWING);
         self.copy_to(own, &copy)?;
+        let Some(named) = named else {
+            let mut command =
+                self.git(["-c", "core.splitIndex=false", "read-tree", "-i", "-m", commit.as_str()]);
+            command.env("GIT_INDEX_FILE", &copy);
+            return Program::run(&mut command, None).map(|_| copy);
+        };
         // Looking at every file of the worktree once more would cost more than all the rest.
         let mut command = self.git(["reset", "--quiet", "--no-refresh"]);
-        command.env("GIT_INDEX_FILE", &copy).env("GIT_LITERAL_PATHSPECS", "1");
-        if paths.is_empty() {
-            command = self.git(["-c", "core.splitIndex=false", "read-tree", "-i", "-m", commit.as_str()]);
-            command.env("GIT_INDEX_FILE", &copy);
-            Program::run(&mut command, None)?;
+        command.env("GIT_INDEX_FILE", &copy);
+        command.args(["--pathspec-from-file=-", "--pathspec-file-nul", commit.as_str()]);
+        let mut input = Vec::new();
+        let mut magic = &b""[..];
+        if self.is_told_by_files()? && std::env::var_os(LITERAL).is_none() {
+            hand_on_pathspecs(&mut command);
+            command.current_dir(named.cwd);
+            magic = b":(top,literal)";
+            for given in named.pathspec {
+                input.extend([given.as_bytes(), &[0]].concat());
+            }
         } else {
-            command.args(["--pathspec-from-file=-", "--pathspec-file-nul", commit.as_str()]);
-            let input: Vec<u8> = paths.iter().flat_map(|path| path.iter().copied().chain([0])).collect();
-            Program::run(&mut command, Some(&input))?;
+            command.env(LITERAL, "1");
         }
-        Ok(copy)
+        // A hook may have staged what was not named.
+        for path in named.changed {
+            input.extend([magic, path, &[0]].concat());
+        }
+        Program::run(&mut command, Some(&input)).map(|_| copy)
+    }
+
+    /// Whether all that is staged of a file could be told by the file, so that nothing of it is
+    /// lost where it is staged no more.
+    fn is_told_by_files(&self) -> Result<bool, GitError> {
+        let config = self.repo.config()?;
+        let is_set = |key, usual| Ok::<_, GitError>(config.bool(key)?.unwrap_or(usual));
+        Ok(is_set("core.fileMode", true)?
+            && is_set("core.symlinks", true)?
+            && !is_set("core.sparseCheckout", false)?)
     }
 }
 

@@ -46,7 +46,10 @@ pub const ALTERNATES: &str = "GIT_ALTERNATE_OBJECT_DIRECTORIES";
 
 /// What changes the meaning of every path that a command is given.
 pub(super) const PATHSPECS: [&str; 4] =
-    ["GIT_ICASE_PATHSPECS", "GIT_GLOB_PATHSPECS", "GIT_NOGLOB_PATHSPECS", "GIT_LITERAL_PATHSPECS"];
+    ["GIT_ICASE_PATHSPECS", "GIT_GLOB_PATHSPECS", "GIT_NOGLOB_PATHSPECS", LITERAL];
+
+/// What has every path name nothing but itself.
+pub(super) const LITERAL: &str = "GIT_LITERAL_PATHSPECS";
 
 /// Has paths mean to `command` what they mean to the user, who gave them, or to the user's hooks,
 /// which [`Program::command`] keeps from it.

@@ -18,6 +18,7 @@ use crate::error::Error;
 use crate::git::changed::How;
 use crate::git::commit::with_trailers;
 use crate::git::diff::{Change, changed};
+use crate::git::follow::Named;
 use crate::git::moving::Checkout;
 use crate::git::only::Paths;
 use crate::git::repo::{Head, Resolved};
@@ -336,9 +337,10 @@ fn make(
         result.session = acting.lock(context)?.renew(|_| {})?;
     }
     if ground.follows && !request.dry_run {
-        let paths: Vec<Vec<u8>> = result.changes.iter().map(|change| change.path.clone()).collect();
-        let paths = (!request.pathspec.is_empty()).then_some(paths.as_slice());
-        warnings.extend(staging.follow(&ground.head, &result.commit, paths));
+        let changed: Vec<Vec<u8>> = result.changes.iter().map(|change| change.path.clone()).collect();
+        let named = Named { changed: &changed, pathspec: &request.pathspec, cwd: &request.cwd };
+        let named = (!request.pathspec.is_empty()).then_some(&named);
+        warnings.extend(staging.follow(&ground.head, &result.commit, named));
         if let Err(error) = note_head(context, &acting.session, &result.commit) {
             warnings.push(format!("that HEAD followed could not be noted: {error}"));
         }
