@@ -8,7 +8,7 @@ mod support_program;
 
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -348,20 +348,40 @@ fn a_runner_that_was_killed_leaves_captures_that_look_at_everything() {
     watched.runner.kill().expect("kill");
     watched.runner.wait().expect("wait");
     put(&watched.root, "g", "two\n");
+    let is_found = || watched.sandbox.heddle(&["doctor"]).stdout.contains("heddle-watch-");
+    assert!(stale.exists() && is_found());
     let answer = watched.capture(&[]).exits(0);
     assert!(
         answer.stderr.contains("looked at everything: the watcher was asked in vain: it is gone"),
         "{answer:?}"
     );
-    assert!(stale.exists());
-    assert!(watched.sandbox.heddle(&["doctor"]).stdout.contains("heddle-watch-"));
-    watched.sandbox.heddle(&["doctor", "--fix"]);
-    assert!(!stale.parent().expect("folder").exists());
+    let stale = stale.parent().expect("folder");
+    assert!(!stale.exists() && !is_found());
     put(&watched.root, "g", "three\n");
     assert!(!watched.check("after the watcher"));
     let command = watched.sandbox.heddle(&["agent", "show", &watched.session]).json();
     let pid = command["holder"]["pid"].as_i64().expect("pid");
     let _ = kill(Pid::from_raw(i32::try_from(pid).expect("pid")), Signal::SIGKILL);
+    // The same of one that watched for a session before.
+    let reserve = ["agent", "reserve", "--thread", "work", "--worktree", "--resume"];
+    let next = until(|| Some(watched.sandbox.heddle(&reserve)).filter(|next| next.code == 0));
+    let next = text(&next.json(), "session_id");
+    for command in [
+        &["agent", "capture", "--allow-empty", "-m", "x", "--session", &next][..],
+        &["gc"],
+        &["doctor", "--fix"],
+        &reserve,
+    ] {
+        fs::DirBuilder::new().mode(0o700).create(stale).expect("folder");
+        put(stale, "alive", "");
+        if command == reserve {
+            put(&watched.root, "left", "not captured, so that the worktree stays\n");
+            watched.sandbox.heddle(&["agent", "release", "--session", &next]).exits(0);
+            assert!(stale.exists());
+        }
+        watched.sandbox.heddle_in(&watched.root, command).exits(0);
+        assert!(!stale.exists(), "{command:?}");
+    }
 }
 
 #[test]
@@ -470,11 +490,14 @@ fn nobody_watches_where_that_is_not_wanted_and_nothing_is_left_over() {
 #[test]
 fn an_answer_out_of_the_worktree_is_not_believed() {
     use std::io::{BufRead as _, BufReader};
-    use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+    use std::os::unix::fs::MetadataExt as _;
     let sandbox = sandbox();
     let session = text(&sandbox.reserve("work", &[]), "session_id");
     let folder = sandbox.root().join(".git").join(format!("heddle-watch-{session}"));
     fs::DirBuilder::new().mode(0o700).create(&folder).expect("folder");
+    // By which it counts as alive.
+    let alive = File::create(folder.join("alive")).expect("file");
+    alive.try_lock().expect("lock");
     let listener = std::os::unix::net::UnixListener::bind(folder.join("socket")).expect("socket");
     let meta = fs::metadata(sandbox.root()).expect("root");
     let (dev, ino) = (meta.dev(), meta.ino());
@@ -676,8 +699,7 @@ fn a_session_that_nobody_runs_is_watched_until_it_is_over() {
                 let answer = capture().exits(0);
                 // Or "in vain", where it had not quite ended.
                 assert!(answer.stderr.contains("looked at everything: "), "{answer:?}");
-                assert!(folder.exists());
-                sandbox.heddle(&["gc"]).exits(0);
+                until(|| (!folder.exists() || capture().code != 0).then_some(()));
             }
         }
         until(|| (process().is_none() && !folder.exists()).then_some(()));

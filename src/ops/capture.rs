@@ -33,6 +33,7 @@ use crate::store::atomic_file::Durability;
 use crate::thread::LockedThread;
 use crate::thread::locked::liveness_of;
 use crate::thread::owned::BoundWorktree;
+use crate::watch::remove_stale;
 
 /// What to capture, and how.
 #[derive(Debug, Clone, Default)]
@@ -114,6 +115,8 @@ fn capture_here(context: &Context<'_>, claim: &Claim, request: &Request) -> Resu
         return Err(unfinished(fault));
     }
     let mut captured = make(context, &acting, request, worktree, &ground)?;
+    // After it was asked in vain, which is told.
+    remove_stale(repo.git_dir());
     captured.warnings.extend(cleared_up);
     Ok(captured)
 }

@@ -12,8 +12,8 @@
 //! a process that could have changed the worktree itself, at too little.
 //!
 //! # If the process dies here
-//! The socket stays, and refuses: a capture looks at everything, and the next watcher of the
-//! worktree, `gc` or `doctor --fix` removes it, since the lock on the file beside it is free. A
+//! The socket stays, and refuses: a capture looks at everything and removes it, as the worktree's next
+//! owner or watcher, `gc` and `doctor --fix` do, since the lock on the file beside it is free. A
 //! watcher that is stopped does not answer, which is waited for a moment only.
 
 mod client;

@@ -24,6 +24,8 @@ const PATIENCE: Duration = Duration::from_millis(200);
 const PACE: Duration = Duration::from_millis(10);
 /// How long after changes were lost watching is begun anew.
 const REST: Duration = Duration::from_secs(2);
+/// How often the folder is made anew.
+const TRIES: usize = 3;
 /// The longest question.
 const QUESTION_MAX: u64 = 4096;
 
@@ -87,9 +89,21 @@ struct Place {
 }
 
 impl Place {
+    /// Makes the socket. Whoever clears up here may take its folder away before it is held.
+    fn open(&self) -> io::Result<(UnixListener, File)> {
+        let mut opened = self.make();
+        for _ in 1..TRIES {
+            if !opened.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+                break;
+            }
+            opened = self.make();
+        }
+        opened
+    }
+
     /// Makes the socket, which nobody else can reach, and the file by which it is known to be
     /// in use.
-    fn open(&self) -> io::Result<(UnixListener, File)> {
+    fn make(&self) -> io::Result<(UnixListener, File)> {
         remove_stale(&self.git_dir);
         DirBuilder::new().mode(0o700).create(&self.folder)?;
         let make = || {

@@ -38,6 +38,7 @@ use crate::store::Layout;
 use crate::store::lock::{FileLock, Terms};
 use crate::thread::ThreadRecord;
 use crate::thread::locked::owner_of;
+use crate::watch::remove_stale;
 
 use retire::retire_linked;
 pub use retire::{Retirement, Unused, Where, keeps, retire, retire_thread, sweep, that_serve_nobody};
@@ -264,6 +265,7 @@ pub fn provide(
             continue;
         }
         let lock = lock_captures(context, &linked.git_dir, &linked.path)?;
+        remove_stale(&linked.git_dir);
         let there = linked.is_there();
         if there {
             crate::ops::moves::recover(context, &Checkout::of(&linked))?;
