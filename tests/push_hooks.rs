@@ -124,7 +124,11 @@ fn a_thread_that_landed_and_went_comes_back_at_no_lower_generation() {
     let late = yard.capture("t", &one, "agent-1", 1, "late");
     let beside = "is at generation 2 on a branch, and would be at 1";
     yard.refused(beside, &[&to(&late, "t")]);
-    yard.refused("and would be at 0", &[&to(&yard.first, "t")]);
+    yard.refused(beside, &[&to(&one, "t")]);
+    // Not in two steps either: what nobody's session made has no generation yet.
+    yard.taken(&[&to(&yard.first, "t")]);
+    yard.refused(beside, &[&to(&late, "t")]);
+    yard.sandbox.git_in(&yard.server.repository, &["update-ref", "-d", "refs/heddle/threads/t"]);
     // What goes on beside it is fine, and so is who begins on top of what landed.
     let three = yard.capture("t", &one, "agent-3", 3, "three");
     let anew = yard.capture("t", &on_main, "agent-4", 1, "anew");

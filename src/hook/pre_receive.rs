@@ -2,7 +2,7 @@
 //!
 //! A server has refs and nothing else: no sessions, no records, no idea who pushes. What it
 //! can see is form. After a push
-//! - no thread has a lower generation than before, or, if it is new, than what the branches have of
+//! - no thread has a lower generation than before, or, if it had none, than what the branches have of
 //!   it and it has not;
 //! - nothing of a thread was replaced within one generation, unless the push says exactly what
 //!   it replaces;
@@ -120,7 +120,7 @@ impl Branches {
         context: &Context<'_>,
         thread: &ThreadName,
         commit: &CommitId,
-    ) -> Result<Option<(Option<Generation>, Generation)>, Error> {
+    ) -> Result<Option<(Generation, Generation)>, Error> {
         let claims = match self.claims.get() {
             Some(claims) => claims,
             None => {
@@ -132,8 +132,8 @@ impl Branches {
         if of_thread.is_empty() {
             return Ok(None);
         }
-        let own = context.repo.generation_on(commit, thread, DEPTH)?;
-        of_thread.retain(|(_, claim)| claim.generation > own);
+        let Some(own) = context.repo.generation_on(commit, thread, DEPTH)? else { return Ok(None) };
+        of_thread.retain(|(_, claim)| claim.generation > Some(own));
         let mut highest = None;
         for (at, claim) in of_thread {
             if claim.generation > highest && !context.repo.contains(commit, at)? {
@@ -221,14 +221,15 @@ fn judge_move(
     }
     let before = match old {
         Some(old) => repo.generation_on(old, thread, DEPTH)?,
-        None => match branches.beyond(context, thread, new)? {
-            Some((own, there)) => {
-                let was = format!("is at generation {there} on a branch");
-                return Ok(Some((fallen(thread, &was, own), "begin from that branch, or take another name")));
-            }
-            None => None,
-        },
+        None => None,
     };
+    // The first generation that is seen of it.
+    if before.is_none()
+        && let Some((own, there)) = branches.beyond(context, thread, new)?
+    {
+        let was = format!("is at generation {there} on a branch");
+        return Ok(Some((fallen(thread, &was, Some(own)), "begin from that branch, or take another name")));
+    }
     if let Some(old) = old
         && !repo.contains(new, old)?
         && let Some(fault) = judge_rewrite(context, thread, old, before, new)?
