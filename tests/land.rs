@@ -116,6 +116,29 @@ fn a_target_that_moved_on_is_merged_with_a_commit_that_names_the_sessions() {
 }
 
 #[test]
+fn a_thread_that_stood_on_one_of_a_higher_generation_goes_on_after_its_landing() {
+    let sandbox = Sandbox::new();
+    let work = |thread: &str, file: &str, more: &[&str]| {
+        let reserved = sandbox.reserve(thread, &[&["--worktree"], more].concat());
+        let (session, path) = (text(&reserved, "session_id"), PathBuf::from(text(&reserved, "path")));
+        if thread == "above" && more == ["--resume"] {
+            sandbox.heddle_in(&path, &["thread", "refresh", thread, "--session", &session]).exits(0);
+        }
+        fs::write(path.join(file), file).expect("write");
+        sandbox.heddle_in(&path, &["agent", "ready", "--session", &session, "-m", file]).exits(0);
+        sandbox.heddle(&["agent", "release", "--session", &session]).exits(0);
+    };
+    let first = sandbox.git(&["rev-parse", "main"]);
+    ["one", "two", "three"].iter().for_each(|file| work("below", file, &["--resume"]));
+    work("above", "four", &["--anchor", "refs/heddle/threads/below"]);
+    land(&sandbox, 0, &["above", "--strategy=squash"]);
+    let message = sandbox.git(&["log", "-1", "--format=%B", "main"]);
+    assert!(message.ends_with("Heddle-Generation: 1"), "{message}");
+    work("above", "five", &["--resume"]);
+    sandbox.heddle(&["verify", "--base", &first, "above"]).exits(0);
+}
+
+#[test]
 fn a_squash_is_one_commit_and_lands_once() {
     let sandbox = Sandbox::new();
     let session = ready(&sandbox, "a", "file", "a\n");

@@ -484,7 +484,10 @@ fn message(context: &Context<'_>, thread: &ThreadName, standing: &Standing) -> R
     let mut trailers = vec![("Heddle-Thread", thread.as_str().to_owned())];
     let made = makers(context, standing)?;
     trailers.extend(made.iter().map(|session| ("Heddle-Session", session.clone())));
-    if let Some(generation) = commits.iter().filter_map(|commit| commit.trailers.generation).max() {
+    if let Some(highest) = commits.iter().filter_map(|commit| commit.trailers.generation).max() {
+        // A thread that this one stands on may have got further; its own next one follows its last.
+        let own = standing.record.as_ref().map_or(highest, |record| record.generation.get());
+        let generation = highest.min(own);
         trailers.push(("Heddle-Generation", generation.to_string()));
     }
     Ok(with_trailers(&text, &trailers))
