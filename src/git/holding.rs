@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use super::program::Program;
 use super::worktree::Linked;
 use super::{GitError, Repo};
-use crate::names::TreeId;
 
 impl Repo {
     /// A submodule of a worktree that has commits or stashes which no remote of it has: they lie in
@@ -80,24 +79,6 @@ impl Repo {
             is_hidden.then_some(path)
         };
         Ok(output.split(|byte| *byte == 0).find_map(hidden))
-    }
-
-    /// What is staged in a worktree, as a tree; `None` where its index has conflicts and so is none.
-    ///
-    /// # Errors
-    /// [`GitError::Program`].
-    pub fn staged_tree(&self, linked: &Linked) -> Result<Option<TreeId>, GitError> {
-        let git = linked.program(self.is_durable());
-        let mut command = git.command(["write-tree"]);
-        let output = Program::output(&mut command, None)?;
-        let tree = TreeId::parse(String::from_utf8_lossy(&output.stdout).trim());
-        if let Ok(tree) = tree
-            && output.status.success()
-        {
-            return Ok(Some(tree));
-        }
-        let conflicts = Program::run(&mut git.command(["ls-files", "--unmerged", "-z"]), None)?;
-        if conflicts.is_empty() { Err(Program::failure(&command, &output)) } else { Ok(None) }
     }
 }
 

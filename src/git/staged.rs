@@ -9,6 +9,7 @@ use super::index_file::overlooks_nothing;
 use super::program::Program;
 use super::stage::{Staging, limited};
 use super::{GitError, Repo};
+use crate::names::TreeId;
 
 /// A path that the index has and HEAD has not, or the other way round.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,7 +54,38 @@ pub(super) fn against_head(
     Ok(found)
 }
 
+/// In the scratch folder: the worktree's own index, for Git to make a tree of.
+const STAGED: &str = "index.staged";
+
 impl Staging<'_> {
+    /// What the worktree's own index has, as a tree; `None` where that has conflicts, and so is none.
+    /// A copy of it is asked: Git locks what it makes a tree of, and a git that is killed there would
+    /// be in the way of the next.
+    ///
+    /// # Errors
+    /// [`GitError::Program`].
+    pub fn staged_tree(&self) -> Result<Option<TreeId>, GitError> {
+        let copy = self.scratch.path().join(STAGED);
+        if !self.copy_to(&self.repo.git_dir().join("index"), &copy)? {
+            return Ok(None);
+        }
+        let on_copy = |args: &[&str]| {
+            let mut command = self.git(args);
+            command.env("GIT_INDEX_FILE", &copy);
+            command
+        };
+        let mut command = on_copy(&["write-tree"]);
+        let output = Program::output(&mut command, None)?;
+        let tree = TreeId::parse(String::from_utf8_lossy(&output.stdout).trim());
+        if let Ok(tree) = tree
+            && output.status.success()
+        {
+            return Ok(Some(tree));
+        }
+        let conflicts = Program::run(&mut on_copy(&["ls-files", "--unmerged", "-z"]), None)?;
+        if conflicts.is_empty() { Err(Program::failure(&command, &output)) } else { Ok(None) }
+    }
+
     /// Whether the worktree's index `own` tells nothing that the tip and the index at `kept`, which
     /// stands at it, do not.
     pub(super) fn knows_all_of(&self, own: &Path, kept: &Path) -> Result<bool, GitError> {

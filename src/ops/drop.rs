@@ -281,7 +281,7 @@ fn snapshot(linked: &Linked, tip: &CommitId, force: bool) -> Result<Option<Commi
     staging.stage(&scope, &Limits { max_new_file_size: 0 })?;
     let tree = staging.write_tree()?;
     let before = repo.resolve(head.as_str())?.tree;
-    let staged = repo.staged_tree(linked)?.filter(|staged| *staged != before && *staged != tree);
+    let staged = staging.staged_tree()?.filter(|staged| *staged != before && *staged != tree);
     let place = linked.path.display();
     let staged = staged.map(|staged| {
         staging.commit(&staged, &[&head], &format!("What was staged and not committed in {place}\n"))
@@ -318,10 +318,16 @@ fn rehearse(
     let changes = Changes::of(context.repo, thread, generation, tip, work.as_ref())?;
     let all = [changes.made, changes.gone].concat();
     context.repo.rehearse_refs(&all, &format!("heddle: drop {thread}")).or_else(|error| {
-        match context.repo.read_ref(&thread.tip_ref())? {
-            Some(now) if now == *tip => Err(error.into()),
-            actual => Err(moved(thread, tip, actual)),
+        for Change { name, from, .. } in &all {
+            let Expected::Exactly(from) = from else { continue };
+            // The owner captures, or marks it ready, at the same time.
+            let actual = context.repo.read_ref(name)?;
+            if actual.as_ref() != Some(from) {
+                let (name, expected) = (name.clone(), Some(from.clone()));
+                return Err(GitError::RefMoved { name, expected, actual }.into());
+            }
         }
+        Err(error.into())
     })
 }
 
