@@ -881,3 +881,14 @@ fn the_hooks_of_a_server_are_refused_where_people_work() {
     let refused = sandbox.refused(1, &["hooks", "install", "--server"]);
     assert!(refused.stderr.contains("bare repository"), "{refused:?}");
 }
+
+#[test]
+fn a_lock_on_the_configuration_that_a_killed_git_left_is_removed_by_the_doctor() {
+    let sandbox = sandbox();
+    let lock = sandbox.root().join(".git/config.lock");
+    fs::write(&lock, "").expect("a lock");
+    let found = sandbox.heddle(&["doctor", "--json"]).exits(1).json();
+    assert_eq!(found["findings"][0]["kind"], "stale_ref_lock", "{found}");
+    sandbox.heddle(&["doctor", "--fix"]).exits(0);
+    assert!(!lock.exists());
+}

@@ -302,8 +302,10 @@ fn configure(context: &Context<'_>, side: Side) -> Result<Vec<Change>, Error> {
     if done != Done::Unchanged {
         atomic_file::replace(&path, text.as_bytes(), context.durability())?;
     }
-    if !included {
-        context.repo.add_shared_config(INCLUDE_KEY, INCLUDE)?;
+    if !included && let Err(error) = context.repo.add_shared_config(INCLUDE_KEY, INCLUDE) {
+        // Perhaps only its end could not be seen. What cannot be taken back the next install finds.
+        let _ = unconfigure(context);
+        return Err(error.into());
     }
     let change = |event| Change { event, path: path.clone(), done: done.clone() };
     Ok(side.events().map(change).collect())

@@ -279,11 +279,12 @@ fn ref_lock(context: &Context<'_>, fix: bool, thread: ThreadName, path: PathBuf)
 }
 
 /// Locks elsewhere than on a thread's refs that a git of ours leaves when it is killed: on
-/// packed-refs, and on the branches and HEADs that landings move.
+/// packed-refs, on the configuration, and on the branches and HEADs that landings move.
 fn locks_of_killed_git(context: &Context<'_>, fix: bool, findings: &mut Vec<Finding>) {
     let common_dir = context.repo.common_dir();
-    // A bare repository has a HEAD and no checkout.
-    let mut paths = vec![common_dir.join("packed-refs.lock"), common_dir.join("HEAD.lock")];
+    // A bare repository has a HEAD and no checkout; hooks are put into the configuration.
+    let mut paths =
+        ["packed-refs.lock", "HEAD.lock", "config.lock"].map(|name| common_dir.join(name)).to_vec();
     // Those that heddle made are looked at with their threads.
     let made = |git_dir: &Path| Binding::read(git_dir).ok().flatten().is_some_and(|binding| binding.made);
     let theirs = context.repo.checkouts().into_iter().map(|checkout| checkout.git_dir);
