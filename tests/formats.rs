@@ -341,8 +341,10 @@ fn nobody_loses_a_thread_to_a_command_whose_refs_no_log_would_take() {
 }
 
 #[test]
-fn a_drop_that_comes_upon_a_mark_which_just_moved_says_so_and_ends_nobody() {
-    for format in ALL {
+fn a_drop_that_comes_upon_a_ref_which_just_moved_says_so_and_ends_nobody() {
+    for (format, moved) in ALL.into_iter().flat_map(|format| {
+        ["refs/heddle/ready/fix", "refs/heddle/dropped/fix/1"].map(|moved| (format, moved))
+    }) {
         let mut sandbox = Sandbox::for_the_library(format);
         let session = text(&sandbox.reserve("fix", &[]), "session_id");
         put(&sandbox.root(), "work", "work\n");
@@ -350,13 +352,13 @@ fn a_drop_that_comes_upon_a_mark_which_just_moved_says_so_and_ends_nobody() {
         let (flag, head) = (sandbox.home().join("flag"), sandbox.git(&["rev-parse", "HEAD"]));
         let script = format!(
             "case \"$*\" in *update-ref*) [ -e '{flag}' ] || {{ : >'{flag}'; \
-             \"$GIT\" -C '{root}' update-ref refs/heddle/ready/fix {head}; }} ;; esac\nexec \"$GIT\" \"$@\"\n",
+             \"$GIT\" -C '{root}' update-ref {moved} {head}; }} ;; esac\nexec \"$GIT\" \"$@\"\n",
             flag = flag.display(),
             root = sandbox.root().display(),
         );
         replace_git(&mut sandbox, &script);
         let refused = sandbox.heddle(&["thread", "drop", "fix", "--force"]).exits(4);
-        assert!(refused.stderr.contains("refs/heddle/ready/fix"), "{refused:?}");
+        assert!(refused.stderr.contains(moved), "{refused:?}");
         let shown = sandbox.heddle(&["agent", "show", &session]).exits(0).json();
         assert_eq!(shown["status"], "active", "{}", format.name());
     }

@@ -319,12 +319,14 @@ fn rehearse(
     let all = [changes.made, changes.gone].concat();
     context.repo.rehearse_refs(&all, &format!("heddle: drop {thread}")).or_else(|error| {
         for Change { name, from, .. } in &all {
-            let Expected::Exactly(from) = from else { continue };
-            // The owner captures, or marks it ready, at the same time.
+            // The owner captures, or marks it ready, or somebody drops it too, at the same time.
             let actual = context.repo.read_ref(name)?;
-            if actual.as_ref() != Some(from) {
-                let (name, expected) = (name.clone(), Some(from.clone()));
-                return Err(GitError::RefMoved { name, expected, actual }.into());
+            if !from.is(actual.as_ref()) {
+                let expected = match from {
+                    Expected::Exactly(from) => Some(from.clone()),
+                    Expected::Absent => None,
+                };
+                return Err(GitError::RefMoved { name: name.clone(), expected, actual }.into());
             }
         }
         Err(error.into())
