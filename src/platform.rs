@@ -187,11 +187,16 @@ impl TimeShift {
     }
 }
 
-/// Whether the process that `/proc` lists as `pid` has ended; a zombie has.
+/// Whether the process that `/proc` lists as `pid` has ended; a zombie has, and one that the
+/// kernel is taking apart: it runs no more of its program, and what it had, its folder too,
+/// cannot be seen any longer.
 #[must_use]
 pub fn listed_is_gone(pid: u32) -> bool {
     match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
-        Ok(stat) => parse_stat(&stat, || other_threads(pid)) == ProcessState::Gone,
+        Ok(stat) => {
+            let gone = parse_stat(&stat, || other_threads(pid)) == ProcessState::Gone;
+            gone || is_exiting(&stat) && !other_threads(pid)
+        }
         Err(error) => matches!(error.raw_os_error(), Some(nix::libc::ENOENT | nix::libc::ESRCH)),
     }
 }
@@ -215,6 +220,14 @@ fn parse_stat(stat: &str, other_threads: impl FnOnce() -> bool) -> ProcessState 
         "Z" if !other_threads() => ProcessState::Gone,
         state => ProcessState::Running { start_time, stopped: matches!(state, "T" | "t") },
     }
+}
+
+/// Whether `/proc/<pid>/stat` is that of a process that has begun to exit: `PF_EXITING` (Linux,
+/// `include/linux/sched.h`) among its flags, field 9.
+fn is_exiting(stat: &str) -> bool {
+    const PF_EXITING: u32 = 0x4;
+    let flags = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(6)?.parse::<u32>().ok());
+    flags.is_some_and(|flags| flags & PF_EXITING != 0)
 }
 
 /// Whether a process has threads beside its leader.
@@ -516,6 +529,14 @@ mod tests {
         let stat = "7 (x) Z 1 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 4242 0 0";
         assert_eq!(parse_stat(stat, || false), ProcessState::Gone);
         assert!(matches!(parse_stat(stat, || true), ProcessState::Running { .. }));
+    }
+
+    #[test]
+    fn a_process_that_is_being_taken_apart_is_told_from_one_that_runs() {
+        let stat = |flags: u32| format!("7 (a) b) R 1 7 7 0 -1 {flags} 0 0 0 0 0 0 0 0 20 0 1 0 4242 0 0");
+        assert!(is_exiting(&stat(0x0040_0004)));
+        assert!(!is_exiting(&stat(0x0040_0000)));
+        assert!(!listed_is_gone(std::process::id()));
     }
 
     #[test]

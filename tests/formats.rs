@@ -313,6 +313,39 @@ fn the_git_that_starts_the_doctor_holds_no_lock_unless_its_hook_does() {
 }
 
 #[test]
+fn a_git_that_was_told_of_this_repository_may_hold_a_lock_and_one_of_another_may_not() {
+    let sandbox = Sandbox::new();
+    let (lock, other) = (sandbox.root().join(".git/packed-refs.lock"), sandbox.home().join("other"));
+    sandbox.git(&["init", "--quiet", &other.to_string_lossy()]);
+    // Each waits for a question while the doctor looks.
+    let doctor_beside = |git_dir: &str| {
+        let mut git = sandbox.program("git", &other, &["cat-file", "--batch"]);
+        let mut git =
+            git.env("GIT_DIR", git_dir).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("git");
+        // An answer tells that it is a Git by now.
+        let questions = git.stdin.as_mut().expect("questions");
+        writeln!(questions, "{}", "0".repeat(40)).expect("asked");
+        let mut answer = String::new();
+        BufReader::new(git.stdout.as_mut().expect("answers")).read_line(&mut answer).expect("answered");
+        fs::write(&lock, "").expect("lock");
+        let doctor = sandbox.heddle(&["doctor", "--fix"]);
+        drop(git.stdin.take());
+        git.wait().expect("ends");
+        doctor
+    };
+    let absolute = sandbox.root().join(".git");
+    let relative = format!("../{}/.git", sandbox.root().file_name().expect("name").to_string_lossy());
+    for git_dir in [&*absolute.to_string_lossy(), &*relative] {
+        let kept = doctor_beside(git_dir).exits(1);
+        assert!(kept.stdout.contains("(git) may hold") && lock.exists(), "{git_dir}: {kept:?}");
+    }
+    for git_dir in [".git", &*other.join(".git").to_string_lossy()] {
+        doctor_beside(git_dir).exits(0);
+        assert!(!lock.exists(), "{git_dir}");
+    }
+}
+
+#[test]
 fn nobody_loses_a_thread_to_a_command_whose_refs_no_log_would_take() {
     let long = &*"x".repeat(4096);
     for format in ALL {

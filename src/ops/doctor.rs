@@ -7,10 +7,9 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use self::holder::possible_holder;
 use self::leftovers::{half_packed, half_written, leftovers};
 use super::acting::current;
 use super::moves;
@@ -20,7 +19,6 @@ use crate::error::Error;
 use crate::git::moving::Checkout;
 use crate::git::scratch::{abandoned, remove_abandoned};
 use crate::names::{DROPPED, READY, SessionId, THREADS, ThreadName};
-use crate::platform::{listed_is_gone, waiting_for_us};
 use crate::session::binding::Binding;
 use crate::session::session::End;
 use crate::store::journal::{self, FileIdentity, Found};
@@ -31,6 +29,7 @@ use crate::thread::rebuild::rebuild;
 use crate::thread::{LockedThread, ThreadRecord, Tie};
 use crate::watch;
 
+mod holder;
 mod leftovers;
 
 /// Something that is not as it should be.
@@ -465,79 +464,6 @@ fn captures_excluded(context: &Context<'_>, git_dir: &Path) -> Result<FileLock, 
 fn remove_lock(context: &Context<'_>, thread: &ThreadName, path: &Path) -> bool {
     let Ok(_lock) = acquire(context, thread) else { return false };
     possible_holder(context, path).is_none() && atomic_file::remove(path).is_ok()
-}
-
-/// A process that may have made the lock file at `path`: one that is alive, was started
-/// before the file was made, and has it open or is a Git program that may work on this
-/// repository. A holder that cannot be looked at counts; this process and the `git` that it was
-/// started by do not.
-fn possible_holder(context: &Context<'_>, path: &Path) -> Option<String> {
-    let made = fs::symlink_metadata(path).ok()?;
-    let Ok(processes) = fs::read_dir("/proc") else { return Some("some process".to_owned()) };
-    let mut roots = vec![context.repo.common_dir().to_owned()];
-    roots.extend(context.repo.checkouts().into_iter().flat_map(|checkout| [checkout.path, checkout.git_dir]));
-    let roots: Vec<PathBuf> = roots.iter().filter_map(|root| fs::canonicalize(root).ok()).collect();
-    let wait_for_us = waiting_for_us();
-    for process in processes.flatten() {
-        let Some(pid) = process.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
-            continue;
-        };
-        // A process that has ended holds nothing, though nobody may have asked for its end yet.
-        if pid == std::process::id() || wait_for_us.contains(&pid) || listed_is_gone(pid) {
-            continue;
-        }
-        let process = process.path();
-        let younger = started_at(&process).is_some_and(|started| started > made.ctime() + 2);
-        let Ok(name) = fs::read_to_string(process.join("comm")) else { continue };
-        let name = name.trim();
-        let works_here = name.starts_with("git") && may_work_in(&process, &roots);
-        // Of one that has ended since nothing could be seen.
-        if !younger && (works_here || opens(&process, path)) && !listed_is_gone(pid) {
-            return Some(format!("process {pid} ({name})"));
-        }
-    }
-    None
-}
-
-/// Whether a Git program may work on the repository that lies in `roots`: it stands in it, as
-/// Git does where it has found a repository by itself, or was told which to use. Daemons that
-/// stand elsewhere start others for what they do to a repository.
-fn may_work_in(process: &Path, roots: &[PathBuf]) -> bool {
-    let Ok(stands) = fs::read_link(process.join("cwd")) else { return true };
-    if roots.iter().any(|root| stands.starts_with(root)) {
-        return true;
-    }
-    let words = |file: &str| fs::read(process.join(file));
-    let (Ok(environment), Ok(arguments)) = (words("environ"), words("cmdline")) else { return true };
-    let told = |variable: &[u8]| {
-        let folder = PathBuf::from(OsStr::from_bytes(variable));
-        // What is told from where the process once stood may be any.
-        let known = folder.is_absolute().then(|| fs::canonicalize(&folder).unwrap_or(folder));
-        known.is_none_or(|folder| roots.iter().any(|root| folder.starts_with(root)))
-    };
-    let named = environment.split(|byte| *byte == 0).filter_map(|variable| {
-        variable.strip_prefix(b"GIT_DIR=").or_else(|| variable.strip_prefix(b"GIT_COMMON_DIR="))
-    });
-    let option = |word: &[u8]| word.starts_with(b"--git-dir");
-    named.into_iter().any(told) || arguments.split(|byte| *byte == 0).any(option)
-}
-
-/// When a process was started, in seconds since 1970: the kernel counts its start in ticks,
-/// a hundredth of a second on Linux for everybody who asks, since the boot.
-fn started_at(process: &Path) -> Option<i64> {
-    let stat = fs::read_to_string(process.join("stat")).ok()?;
-    let ticks: i64 = stat.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok()?;
-    let kernel = fs::read_to_string("/proc/stat").ok()?;
-    let boot: i64 = kernel.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
-    Some(boot + ticks / 100)
-}
-
-/// Whether a process has the file open.
-fn opens(process: &Path, file: &Path) -> bool {
-    let open = fs::read_dir(process.join("fd"));
-    open.is_ok_and(|open| {
-        open.flatten().any(|fd| fs::read_link(fd.path()).is_ok_and(|target| target == file))
-    })
 }
 
 /// Refs that no thread has: no command shows or moves them.

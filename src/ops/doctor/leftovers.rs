@@ -4,7 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Finding, files, possible_holder};
+use super::holder::possible_holder;
+use super::{Finding, files};
 use crate::context::Context;
 use crate::error::Error;
 use crate::names::{SessionId, ThreadName};
