@@ -5,7 +5,9 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use serde_json::{Value, json};
 use support::{Answer, Sandbox, text};
@@ -492,6 +494,44 @@ fn looking_opens_nothing_of_the_repository_for_writing() {
             assert!(!place.starts_with(home), "{look:?}: {line}");
         }
     }
+}
+
+#[test]
+fn many_threads_are_compared_wherever_git_has_their_objects() {
+    const THREADS: usize = 150;
+    let sandbox = Sandbox::new();
+    sandbox.git(&["config", "heddle.target", "main"]);
+    let mut import = String::new();
+    for thread in 0..THREADS {
+        import += &format!("commit refs/heddle/threads/t{thread}\ncommitter a <a@b> 1800000000 +0000\n");
+        import += "data 1\nx\nfrom refs/heads/main^0\n";
+        for file in 0..=thread % 3 {
+            import += &format!("M 100644 inline d/{file}\ndata 1\nx\n");
+        }
+    }
+    let args = ["-c", "heddle.hooks=off", "fast-import", "--quiet"];
+    let mut git = sandbox.program("git", &sandbox.root(), &args);
+    let mut git = git.stdin(Stdio::piped()).spawn().expect("git");
+    git.stdin.take().expect("input").write_all(import.as_bytes()).expect("written");
+    assert!(git.wait().expect("ends").success());
+    let expected: BTreeMap<String, Option<u64>> =
+        (0..THREADS).map(|thread| (format!("t{thread}"), Some(thread as u64 % 3 + 1))).collect();
+    let assert_listed = |environment: &[(&str, &str)]| {
+        let list = sandbox.heddle_with(environment, &["--json", "thread", "list", "--all"]).exits(0).json();
+        let files = |row: &Value| (text(row, "thread"), row["files"].as_u64());
+        let files: BTreeMap<_, _> = list.as_array().expect("array").iter().map(files).collect();
+        assert_eq!(files, expected, "{environment:?}");
+    };
+    assert_listed(&[]);
+    // Now there is no object in the repository itself.
+    let (objects, elsewhere) = (sandbox.root().join(".git/objects"), sandbox.home().join("elsewhere"));
+    fs::rename(&objects, &elsewhere).expect("moved");
+    fs::create_dir_all(objects.join("info")).expect("folder");
+    let told = elsewhere.to_str().expect("UTF-8");
+    assert_listed(&[("GIT_ALTERNATE_OBJECT_DIRECTORIES", told)]);
+    assert_listed(&[("GIT_OBJECT_DIRECTORY", told)]);
+    fs::write(objects.join("info/alternates"), format!("{told}\n")).expect("written");
+    assert_listed(&[]);
 }
 
 #[test]

@@ -17,6 +17,7 @@ use super::backend::Value;
 use super::complete;
 pub use super::complete::Flaw;
 use super::merge::{Conflicts, is_plain, scratch_objects};
+use super::objects::Objects;
 use super::program::Program;
 use super::trailers::{Stamp, may_claim, stamp};
 use super::{GitError, Repo};
@@ -334,7 +335,7 @@ impl Repo {
         pairs: &[(&TreeId, &CommitId)],
         tick: &mut dyn FnMut(usize),
     ) -> Result<Vec<Option<Flaw>>, GitError> {
-        let odb = self.raw().odb()?;
+        let objects = Objects::of(self)?;
         let mut roots: HashMap<&CommitId, Option<git2::Oid>> = HashMap::new();
         let mut jobs = Vec::with_capacity(pairs.len());
         for (tree, known) in pairs {
@@ -343,7 +344,7 @@ impl Repo {
             let known = *roots.entry(known).or_insert_with(root);
             jobs.push((self.oid(tree.as_str())?, known));
         }
-        Ok(complete::flaws(&odb, &jobs, tick))
+        Ok(complete::flaws(&objects, &jobs, tick))
     }
 
     /// Whether merging `tip` into `target`, which it left at `base` and nowhere else, is known to

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::key::Key;
+use super::objects::{Objects, Reader};
 use super::workers::shared_out;
 use super::{GitError, Repo};
 use crate::names::CommitId;
@@ -16,7 +17,7 @@ use crate::names::CommitId;
 /// The commits of a repository, as far as they were read.
 pub struct Commits<'repo> {
     repo: &'repo Repo,
-    odb: git2::Odb<'repo>,
+    objects: Objects<'repo>,
     /// Whether commits may have other parents than they say.
     grafted: bool,
     known: RefCell<HashMap<Key, Rc<Stored>>>,
@@ -38,7 +39,7 @@ impl<'repo> Commits<'repo> {
     /// [`GitError::Library`].
     pub fn new(repo: &'repo Repo) -> Result<Self, GitError> {
         let grafted = repo.is_shallow() || repo.common_dir().join("info/grafts").exists();
-        Ok(Self { repo, odb: repo.raw().odb()?, grafted, known: RefCell::default() })
+        Ok(Self { repo, objects: Objects::of(repo)?, grafted, known: RefCell::default() })
     }
 
     /// Reads `commits`, many at a time. What cannot be read is told of where it is asked for.
@@ -49,9 +50,9 @@ impl<'repo> Commits<'repo> {
         let mut wanted: Vec<git2::Oid> =
             commits.iter().filter_map(|commit| self.repo.oid(commit.as_str()).ok()).collect();
         wanted.retain(|oid| !self.known.borrow().contains_key(&Key::from(*oid)));
-        let (odb, format) = (&self.odb, self.repo.raw().object_format());
-        let one = |(): &mut (), oid: &git2::Oid| stored(&odb.read(*oid).ok()?, format);
-        let read = shared_out(&wanted, || (), one, &mut |_| {});
+        let (objects, format) = (&self.objects, self.repo.raw().object_format());
+        let one = |odb: &mut Reader<'_>, oid: &git2::Oid| stored(&odb.read(*oid).ok()?, format);
+        let read = shared_out(&wanted, |worker| objects.reader(worker), one, &mut |_| {});
         let read =
             wanted.iter().zip(read).filter_map(|(oid, commit)| Some((Key::from(*oid), Rc::new(commit?))));
         self.known.borrow_mut().extend(read);
@@ -71,8 +72,8 @@ impl<'repo> Commits<'repo> {
         self.repo
     }
 
-    pub(super) fn odb(&self) -> &git2::Odb<'repo> {
-        &self.odb
+    pub(super) fn objects(&self) -> &Objects<'repo> {
+        &self.objects
     }
 
     pub(super) fn get(&self, oid: git2::Oid) -> Result<Rc<Stored>, git2::Error> {
@@ -81,7 +82,7 @@ impl<'repo> Commits<'repo> {
         }
         let as_stored = match self.grafted {
             true => None,
-            false => stored(&self.odb.read(oid)?, self.repo.raw().object_format()),
+            false => stored(&self.objects.read(oid)?, self.repo.raw().object_format()),
         };
         let commit = match as_stored {
             Some(commit) => commit,

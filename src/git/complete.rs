@@ -1,8 +1,8 @@
 //! Whether all is here that trees need, and trees are as Git writes them.
 //!
 //! Each tree is looked at beside one that is taken for complete, along what differs. Many are
-//! looked at by as many workers as the machine can run at once; libgit2's objects may be read
-//! by all of them. What is found comes in the order of the trees, whoever found it.
+//! looked at by as many workers as the machine can run at once. What is found comes in the order of
+//! the trees, whoever found it.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -10,6 +10,7 @@ use std::rc::Rc;
 
 use super::diff::parsed;
 use super::key::Key;
+use super::objects::{Objects, Reader};
 use super::tree_form;
 use super::workers::shared_out;
 
@@ -29,15 +30,16 @@ pub enum Flaw {
 const KEPT: usize = 512;
 
 /// What is first found wrong with each of `jobs`. `tick` hears how many are done.
-pub(super) fn flaws(odb: &git2::Odb<'_>, jobs: &[Job], tick: &mut dyn FnMut(usize)) -> Vec<Option<Flaw>> {
-    let look = || Look { odb, kept: HashMap::new() };
-    shared_out(jobs, look, |look, job| look.flaw(*job), tick)
+pub(super) fn flaws(objects: &Objects<'_>, jobs: &[Job], tick: &mut dyn FnMut(usize)) -> Vec<Option<Flaw>> {
+    let reader = |worker| (objects.reader(worker), HashMap::new());
+    let one = |(odb, kept): &mut (Reader<'_>, HashMap<_, _>), job: &Job| Look { odb, kept }.flaw(*job);
+    shared_out(jobs, reader, one, tick)
 }
 
-struct Look<'odb> {
-    odb: &'odb git2::Odb<'odb>,
+struct Look<'a> {
+    odb: &'a git2::Odb<'a>,
     /// Trees that were looked at beside, as many start from the same; `None` if it is not here.
-    kept: HashMap<Key, Option<Rc<[u8]>>>,
+    kept: &'a mut HashMap<Key, Option<Rc<[u8]>>>,
 }
 
 impl Look<'_> {

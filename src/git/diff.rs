@@ -7,6 +7,7 @@ use std::rc::Rc;
 use super::commits::Commits;
 use super::key::Key;
 use super::line_counts::{self, Lines};
+use super::objects::Reader;
 use super::trees::{Difference, differences, differences_among};
 use super::workers::shared_out;
 use super::{GitError, Repo};
@@ -118,13 +119,13 @@ pub fn counts(commits: &Commits<'_>, pairs: &[(&CommitId, &CommitId)]) -> Vec<Op
         pairs.iter().enumerate().filter_map(|(at, pair)| Some((at, trees(pair)?))).collect();
     // Those that start from the same tree are done by the same worker.
     jobs.sort_unstable_by(|(_, (one, _)), (_, (two, _))| one.as_bytes().cmp(two.as_bytes()));
-    let odb = commits.odb();
-    let counter = || Counter { odb, old: HashMap::new() };
-    let one = |counter: &mut Counter<'_>, job: &(usize, (git2::Oid, git2::Oid))| {
+    let objects = commits.objects();
+    let reader = |worker| (objects.reader(worker), HashMap::new());
+    let one = |(odb, known): &mut (Reader<'_>, HashMap<_, _>), job: &(usize, (git2::Oid, git2::Oid))| {
         let (_, (old, new)) = *job;
-        counter.between(old, new).ok()
+        Counter { odb, old: known }.between(old, new).ok()
     };
-    let counted = shared_out(&jobs, counter, one, &mut |_| {});
+    let counted = shared_out(&jobs, reader, one, &mut |_| {});
     let mut counts = vec![None; pairs.len()];
     jobs.into_iter().zip(counted).for_each(|((at, _), count)| counts[at] = count);
     counts
@@ -132,9 +133,9 @@ pub fn counts(commits: &Commits<'_>, pairs: &[(&CommitId, &CommitId)]) -> Vec<Op
 
 /// Counts how many paths differ between trees, many of which are compared with the same: those
 /// are read once.
-struct Counter<'odb> {
-    odb: &'odb git2::Odb<'odb>,
-    old: HashMap<Key, Rc<[u8]>>,
+struct Counter<'a> {
+    odb: &'a git2::Odb<'a>,
+    old: &'a mut HashMap<Key, Rc<[u8]>>,
 }
 
 /// An entry of a tree, as it lies there.

@@ -4,6 +4,7 @@
 //! on its way, and does one after the other. Where there is no file of attributes that could name
 //! any of them, contents are compared alone, on all processors.
 
+use super::objects::Objects;
 use super::rules::may_have_attributes;
 use super::trees::Difference;
 use super::workers::shared_out;
@@ -29,8 +30,9 @@ pub(super) fn of(repo: &Repo, differing: &[Difference]) -> Result<Option<Vec<Opt
     if !differing.iter().all(Difference::is_here) || may_have_attributes(repo, paths)? {
         return Ok(None);
     }
-    let odb = repo.raw().odb()?;
-    let counts = shared_out(differing, || (), |(), one| count(&odb, one), &mut |_| {});
+    let objects = Objects::of(repo)?;
+    let counts =
+        shared_out(differing, |worker| objects.reader(worker), |odb, one| count(odb, one), &mut |_| {});
     counts.into_iter().collect::<Result<_, _>>().map(Some)
 }
 

@@ -32,6 +32,7 @@ mod line_counts;
 pub mod merge;
 pub mod moving;
 mod new_trees;
+mod objects;
 pub mod only;
 mod packed;
 pub mod places;

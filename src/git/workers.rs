@@ -11,10 +11,11 @@ const WORTH_A_WORKER: usize = 32;
 const AT_ONCE: usize = 8;
 
 /// What `work` makes of each of `jobs`, in their order. Every worker has a `scratch` of its own,
-/// which nobody else sees. `tick` hears how many are done.
+/// made for its number, which nobody else sees; the first is the caller itself. `tick` hears how
+/// many are done.
 pub(crate) fn shared_out<Job: Sync, Scratch, Done: Send>(
     jobs: &[Job],
-    scratch: impl Fn() -> Scratch + Sync,
+    scratch: impl Fn(usize) -> Scratch + Sync,
     work: impl Fn(&mut Scratch, &Job) -> Done + Sync,
     tick: &mut dyn FnMut(usize),
 ) -> Vec<Done> {
@@ -22,47 +23,40 @@ pub(crate) fn shared_out<Job: Sync, Scratch, Done: Send>(
     // How many the machine can run is told by a dozen files.
     let able = |most: usize| thread::available_parallelism().map_or(1, |able| able.get().min(most));
     let workers = if worth < 2 { 1 } else { able(worth) };
-    let alone = |tick: &mut dyn FnMut(usize)| {
-        let mut scratch = scratch();
-        let one = |(at, job)| {
-            let done = work(&mut scratch, job);
-            tick(at + 1);
-            done
-        };
-        jobs.iter().enumerate().map(one).collect()
-    };
-    if workers < 2 {
-        return alone(tick);
-    }
     let next = AtomicUsize::new(0);
-    let take = |tell: mpsc::Sender<(usize, Vec<Done>)>| {
-        let mut scratch = scratch();
-        loop {
-            let part = next.fetch_add(1, Ordering::Relaxed);
-            let Some(part_of_jobs) = jobs.chunks(AT_ONCE).nth(part) else { break };
-            let done = part_of_jobs.iter().map(|job| work(&mut scratch, job)).collect();
-            if tell.send((part, done)).is_err() {
-                break;
-            }
-        }
+    let part = |scratch: &mut Scratch| {
+        let part = next.fetch_add(1, Ordering::Relaxed);
+        let jobs = jobs.chunks(AT_ONCE).nth(part)?;
+        Some((part, jobs.iter().map(|job| work(scratch, job)).collect::<Vec<Done>>()))
     };
     thread::scope(|scope| {
         let (tell, told) = mpsc::channel();
-        let start = |_: &usize| {
-            let tell = tell.clone();
-            thread::Builder::new().spawn_scoped(scope, || take(tell)).is_ok()
-        };
-        // Where there may be no other thread of execution, this one does it.
-        if (0..workers).filter(start).count() == 0 {
-            return alone(tick);
+        for worker in 1..workers {
+            let (tell, part, scratch) = (tell.clone(), &part, &scratch);
+            let work = move || {
+                let mut scratch = scratch(worker);
+                while let Some(done) = part(&mut scratch)
+                    && tell.send(done).is_ok()
+                {}
+            };
+            // Where there may be no other thread of execution, this one does all.
+            if thread::Builder::new().spawn_scoped(scope, work).is_err() {
+                break;
+            }
         }
         drop(tell);
         let (mut parts, mut count) = (Vec::new(), 0);
-        for (part, done) in told {
+        let mut keep = |(part, done): (usize, Vec<Done>)| {
             count += done.len();
             parts.push((part, done));
             tick(count);
+        };
+        let mut scratch = scratch(0);
+        while let Some(done) = part(&mut scratch) {
+            keep(done);
+            told.try_iter().for_each(&mut keep);
         }
+        told.into_iter().for_each(&mut keep);
         parts.sort_unstable_by_key(|(part, _)| *part);
         parts.into_iter().flat_map(|(_, done)| done).collect()
     })
@@ -77,7 +71,7 @@ mod tests {
         for count in [0, 1, 33, 1_000] {
             let jobs: Vec<usize> = (0..count).collect();
             let mut ticks = Vec::new();
-            let done = shared_out(&jobs, || (), |(), job| job * 2, &mut |done| ticks.push(done));
+            let done = shared_out(&jobs, |_| (), |(), job| job * 2, &mut |done| ticks.push(done));
             assert_eq!(done, jobs.iter().map(|job| job * 2).collect::<Vec<_>>());
             assert!(
                 ticks.is_sorted() && ticks.last().copied() == jobs.len().checked_sub(1).map(|last| last + 1)

@@ -213,7 +213,7 @@ impl Known {
 /// another.
 fn known(context: &Context<'_>, threads: &[ThreadName]) -> Vec<Known> {
     let (layout, judge) = (&context.layout, Judge::of(context));
-    shared_out(threads, || (), |(), thread| Known::of(layout, judge, thread), &mut |_| {})
+    shared_out(threads, |_| (), |(), thread| Known::of(layout, judge, thread), &mut |_| {})
 }
 
 /// What is looked up once for many threads.
