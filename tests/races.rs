@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use support_processes::{Ended, Sandbox, eventually};
+use support_processes::{BINARY, Ended, Sandbox, eventually};
 use support_program::write_program;
 
 fn ended(child: Child) -> Ended {
@@ -272,6 +272,35 @@ fn renames_in_both_directions_and_captures_at_once_lose_nothing() {
     let generations: Vec<u64> = generations.lines().map(|line| line.parse().expect("a number")).collect();
     assert!(generations.is_sorted(), "{generations:?}");
     sandbox.assert_clean("after the renames");
+}
+
+#[test]
+fn a_ref_that_git_packs_meanwhile_is_listed_all_the_same() {
+    if support_processes::format::asked().reftable {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    for thread in ["a", "b"] {
+        sandbox.heddle(&["agent", "reserve", "--thread", thread]).ok();
+    }
+    let file = sandbox.git_dir().join("refs/heddle/threads/b");
+    let trace = sandbox.path("trace");
+    // It has found the files, and is held up for a second before it opens one.
+    let args =
+        ["-f", "-qq", "-o", &*trace.to_string_lossy(), "-P", &file.to_string_lossy()].map(str::to_owned);
+    let slow =
+        ["-e", "trace=openat", "-e", "inject=openat:delay_enter=1000000", BINARY, "--json", "thread", "list"];
+    let args: Vec<&str> = args.iter().map(String::as_str).chain(slow).collect();
+    let Ok(list) = sandbox.command("strace", &args).spawn() else {
+        println!("skipped: there is no strace here");
+        return;
+    };
+    std::thread::sleep(Duration::from_millis(400));
+    sandbox.git(&["pack-refs", "--all"]);
+    assert!(!file.exists());
+    let list = ended(list).ok().json();
+    let threads: Vec<_> = list.as_array().expect("an array").iter().map(|row| &row["thread"]).collect();
+    assert_eq!(threads, ["a", "b"]);
 }
 
 #[test]

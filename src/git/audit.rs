@@ -6,9 +6,8 @@
 //! replacement objects (`refs/replace/`), which could show others, are not looked at. Nothing
 //! is fetched: what a partial clone lacks is missing, and the caller says so.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
-use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -16,6 +15,7 @@ use std::process::{Command, Stdio};
 use super::backend::Value;
 use super::complete;
 pub use super::complete::Flaw;
+use super::listing::{self, Listed};
 use super::merge::{Conflicts, is_plain, scratch_objects};
 use super::objects::Objects;
 use super::program::Program;
@@ -272,28 +272,19 @@ impl Repo {
             let illegible = tables.illegible_below(prefix)?.into_iter().map(|name| illegible(&name));
             return Ok(legible.chain(illegible).collect());
         }
-        let mut names = BTreeSet::new();
-        let mut unusable = Vec::new();
-        for reference in self.raw().references_glob(&format!("{prefix}*"))? {
-            let reference = reference?;
-            match reference.name() {
-                Ok(name) => drop(names.insert(name.to_owned())),
-                Err(_) => unusable.push(illegible(reference.name_bytes())),
-            }
-        }
-        // libgit2 passes over files that hold no id.
-        names.extend(loose_names(self, prefix));
-        let value = |name: &str| match self.raw().find_reference(name) {
-            Ok(reference) => Some(match reference.target() {
-                Some(target) => RefValue::Id(super::repo::commit_id(target)),
-                None => RefValue::Unusable("it is a symbolic ref".to_owned()),
-            }),
-            // Deleted since it was listed.
-            Err(error) if error.code() == git2::ErrorCode::NotFound => None,
-            Err(error) => Some(RefValue::Unusable(error.message().to_owned())),
+        let value = |(name, listed): (Vec<u8>, Listed)| {
+            let name = match String::from_utf8(name) {
+                Ok(name) => name,
+                Err(name) => return illegible(name.as_bytes()),
+            };
+            let value = match listed {
+                Listed::Id(id) => RefValue::Id(id),
+                Listed::Symbolic(_) => RefValue::Unusable("it is a symbolic ref".to_owned()),
+                Listed::Broken => RefValue::Unusable("what it holds is no object's id".to_owned()),
+            };
+            (name, value)
         };
-        let usable = names.into_iter().filter_map(|name| value(&name).map(|value| (name, value)));
-        Ok(usable.chain(unusable).collect())
+        Ok(listing::below(self.common_dir(), prefix)?.into_iter().map(value).collect())
     }
 
     /// What the object `id` is here.
@@ -499,27 +490,6 @@ fn parse_merges(output: &[u8]) -> Vec<Conflicts> {
         merges.push(Conflicts { any: clean != b"1", paths });
     }
     merges
-}
-
-/// The names of the files of refs below `prefix`, whatever they hold.
-fn loose_names(repo: &Repo, prefix: &str) -> Vec<String> {
-    let mut names = Vec::new();
-    let mut folders = vec![prefix.trim_end_matches('/').to_owned()];
-    while let Some(folder) = folders.pop() {
-        let Ok(entries) = fs::read_dir(repo.common_dir().join(&folder)) else { continue };
-        for entry in entries.flatten() {
-            let (Ok(kind), Ok(name)) = (entry.file_type(), entry.file_name().into_string()) else {
-                continue;
-            };
-            let name = format!("{folder}/{name}");
-            match kind.is_dir() {
-                true => folders.push(name),
-                false if name.ends_with(".lock") => {}
-                false => names.push(name),
-            }
-        }
-    }
-    names
 }
 
 #[cfg(test)]

@@ -6,7 +6,8 @@
 //!
 //! | | refs in files ([`Files`]) | in tables ([`Reftable`]) |
 //! |---|---|---|
-//! | read, list, look for clashes | libgit2 | here, from the tables |
+//! | read, look for clashes | libgit2 | here, from the tables |
+//! | list | here, files before `packed-refs` | here, from the tables |
 //! | compare and swap | libgit2's transaction | `git update-ref --stdin -z`, held between `prepare` and `commit` |
 //! | several at once | one after the other | all or none |
 //! | logs | libgit2 | the git program |

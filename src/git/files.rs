@@ -1,4 +1,5 @@
-//! Refs that are files of their own, or lines of `packed-refs`: libgit2 reads and writes them.
+//! Refs that are files of their own, or lines of `packed-refs`: libgit2 reads and writes
+//! them; they are listed by `listing`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::backend::{RefStore, Value};
 use super::head::Moved;
+use super::listing::{self, Listed};
 use super::refs::{Hold, Intent, LockedRef};
 use super::repo::commit_id;
 use super::{GitError, Repo, packed};
@@ -25,15 +27,15 @@ impl RefStore for Files {
     }
 
     fn below(&self, repo: &Repo, prefix: &str) -> Result<Vec<(String, Value)>, GitError> {
-        let mut found = Vec::new();
-        for reference in repo.raw().references_glob(&format!("{prefix}*"))? {
-            let reference = reference?;
-            if let Ok(name) = reference.name() {
-                found.push((name.to_owned(), value(&reference)));
-            }
-        }
-        found.sort_by(|(one, _), (two, _)| one.cmp(two));
-        Ok(found)
+        let usable = |(name, listed)| {
+            let value = match listed {
+                Listed::Id(id) => Value::Id(id),
+                Listed::Symbolic(target) => Value::Symbolic(target),
+                Listed::Broken => return None,
+            };
+            Some((String::from_utf8(name).ok()?, value))
+        };
+        Ok(listing::below(repo.common_dir(), prefix)?.into_iter().filter_map(usable).collect())
     }
 
     fn first_below(&self, repo: &Repo, prefix: &str) -> Result<Option<String>, GitError> {

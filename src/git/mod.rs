@@ -29,6 +29,7 @@ mod index_splice;
 mod key;
 pub mod land;
 mod line_counts;
+mod listing;
 pub mod merge;
 pub mod moving;
 mod new_trees;

@@ -1,11 +1,14 @@
 //! Looking up refs in the file `packed-refs`, by bisection: its cost does not grow with the number
 //! of refs.
 
-use std::fs::{self, File};
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use super::GitError;
+use super::listing::id_of;
+use crate::names::CommitId;
 
 /// The first packed ref whose name begins with `prefix`.
 pub(super) fn below(path: &Path, prefix: &str) -> Result<Option<String>, GitError> {
@@ -15,10 +18,74 @@ pub(super) fn below(path: &Path, prefix: &str) -> Result<Option<String>, GitErro
 /// The line of the first packed ref whose name begins with `prefix`, found by bisection, so
 /// that its cost does not grow with the number of refs.
 pub(super) fn line(path: &Path, prefix: &str) -> Result<Option<Vec<u8>>, GitError> {
+    let first = first(path, prefix)?;
+    Ok(match first {
+        First::None => None,
+        First::At { line, .. } => Some(line),
+        First::Unsorted(text) => {
+            let lines = text.split(|byte| *byte == b'\n').filter(|line| is_below(line, prefix));
+            lines.min_by_key(|line| ref_name(line)).map(<[u8]>::to_vec)
+        }
+    })
+}
+
+/// The names of all packed refs that begin with `prefix`, and their ids.
+pub(super) fn all_below(path: &Path, prefix: &str) -> Result<Vec<(Vec<u8>, CommitId)>, GitError> {
+    // Git does not go on where it meets any other line either.
+    let strange = |line: &[u8]| GitError::Unusable {
+        path: path.parent().unwrap_or(path).to_owned(),
+        reason: format!("the line \"{}\" in its packed-refs is none of a ref", line.escape_ascii()),
+    };
+    let parsed = |line: &[u8]| {
+        let name = ref_name(line).ok_or_else(|| strange(line))?;
+        let id = id_of(&line[..line.len() - name.len() - 1]).ok_or_else(|| strange(line))?;
+        Ok((name.to_vec(), id))
+    };
+    let (mut file, start) = match first(path, prefix)? {
+        First::None => return Ok(Vec::new()),
+        First::At { file, start, .. } => (file, start),
+        First::Unsorted(text) => {
+            let lines = text.split(|byte| *byte == b'\n').filter(|line| is_below(line, prefix));
+            return lines.map(parsed).collect();
+        }
+    };
+    let io = |source| GitError::Io { action: "read", path: path.to_owned(), source };
+    file.seek(SeekFrom::Start(start)).map_err(io)?;
+    let mut found = Vec::new();
+    for line in BufReader::with_capacity(64 << 10, file).split(b'\n') {
+        let line = line.map_err(io)?;
+        // What a tag points to.
+        if line.starts_with(b"^") {
+            continue;
+        }
+        let (name, id) = parsed(&line)?;
+        if !name.starts_with(prefix.as_bytes()) {
+            break;
+        }
+        found.push((name, id));
+    }
+    Ok(found)
+}
+
+/// Where packed refs that begin with a prefix begin.
+enum First {
+    /// There are none.
+    None,
+    /// In the file at `start`, with `line`.
+    At { file: File, start: u64, line: Vec<u8> },
+    /// Anywhere: a file that was written by an old Git is not sorted.
+    Unsorted(Vec<u8>),
+}
+
+fn is_below(line: &[u8], prefix: &str) -> bool {
+    ref_name(line).is_some_and(|name| name.starts_with(prefix.as_bytes()))
+}
+
+fn first(path: &Path, prefix: &str) -> Result<First, GitError> {
     let io = |source| GitError::Io { action: "read", path: path.to_owned(), source };
     let file = match File::open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(First::None),
         Err(error) => return Err(io(error)),
     };
     let size = file.metadata().map_err(io)?.len();
@@ -27,10 +94,9 @@ pub(super) fn line(path: &Path, prefix: &str) -> Result<Option<Vec<u8>>, GitErro
     let header = header.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let sorted = header.starts_with(b"#") && String::from_utf8_lossy(header).contains(" sorted");
     if !sorted {
-        let text = fs::read(path).map_err(io)?;
-        let mut lines: Vec<&[u8]> = text.split(|byte| *byte == b'\n').collect();
-        lines.retain(|line| ref_name(line).is_some_and(|name| name.starts_with(prefix.as_bytes())));
-        return Ok(lines.into_iter().min_by_key(|line| ref_name(line)).map(<[u8]>::to_vec));
+        let mut text = Vec::new();
+        (&file).read_to_end(&mut text).map_err(io)?;
+        return Ok(First::Unsorted(text));
     }
     // Invariant: every line that starts before `low` is below `prefix`; every line that
     // starts at or after `high` is not.
@@ -45,7 +111,7 @@ pub(super) fn line(path: &Path, prefix: &str) -> Result<Option<Vec<u8>>, GitErro
                     low = start + line.len() as u64 + 1;
                 } else {
                     if name.starts_with(prefix.as_bytes()) {
-                        found = Some(line.clone());
+                        found = Some((start, line.clone()));
                     }
                     if start == high || middle == low {
                         high = low;
@@ -59,7 +125,7 @@ pub(super) fn line(path: &Path, prefix: &str) -> Result<Option<Vec<u8>>, GitErro
             _ => high = middle,
         }
     }
-    Ok(found)
+    Ok(found.map_or(First::None, |(start, line)| First::At { file, start, line }))
 }
 
 pub(super) fn lossy(name: &[u8]) -> String {
@@ -111,15 +177,33 @@ mod tests {
                 text.push_str(&format!("^{id}\n"));
             }
         }
-        fs::write(file.path(), text).expect("write");
+        std::fs::write(file.path(), text).expect("write");
         let find = |name: &str| below(file.path(), &format!("refs/heddle/threads/{name}/")).expect("read");
         for number in 0..500 {
             let name = format!("t{number:04}");
             assert_eq!(find(&name), Some(format!("refs/heddle/threads/{name}/x")));
             assert_eq!(find(&format!("{name}a")), None);
         }
+        let all = |prefix: &str| all_below(file.path(), prefix).expect("read");
+        assert_eq!(all("refs/heddle/threads/").len(), 500);
+        let name = |number: usize| format!("refs/heddle/threads/t{number:04}/x").into_bytes();
+        let id = CommitId::parse(&"a".repeat(40)).expect("id");
+        let tenth: Vec<_> = (100..110).map(|number| (name(number), id.clone())).collect();
+        assert_eq!(all("refs/heddle/threads/t010"), tenth);
+        assert_eq!((all("refs/heads/"), all("refs/z/")), (Vec::new(), Vec::new()));
         assert_eq!(find("a"), None);
         assert_eq!(find("z"), None);
+        // As Git wrote it before 2012, and as nobody does.
+        let text = std::fs::read_to_string(file.path()).expect("read");
+        let text: Vec<&str> = text.lines().rev().filter(|line| !line.starts_with(['#', '^'])).collect();
+        let unsorted = tempfile::NamedTempFile::new().expect("temporary file");
+        std::fs::write(unsorted.path(), text.join("\n")).expect("write");
+        let mut found = all_below(unsorted.path(), "refs/heddle/threads/t010").expect("read");
+        found.sort();
+        assert_eq!(found, tenth);
+        let text = format!("# pack-refs with: sorted\n{id} refs/a/b\nrefs/heads/main\n");
+        std::fs::write(unsorted.path(), text).expect("write");
+        all_below(unsorted.path(), "refs/a/").expect_err("no id");
         let line = |name: &str| super::line(file.path(), name).expect("read").map(|line| lossy(&line));
         let exact = "refs/heddle/threads/t0007/x";
         assert_eq!(line(exact), Some(format!("{} {exact}", "a".repeat(40))));
