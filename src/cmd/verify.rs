@@ -6,6 +6,7 @@ use std::io::Write as _;
 
 use crate::cmd::ground::Ground;
 use crate::error::Error;
+use crate::git::library;
 use crate::names::ThreadName;
 use crate::ops::verify::{Request, Step, verify};
 use crate::output::documents::verification::Verification;
@@ -88,7 +89,7 @@ pub fn run(args: &Args, ground: &mut Ground<'_>) -> Result<u8, Error> {
             Step::Signature(done, total) => meter.show("Checking signatures", done, Some(total)),
         }
     };
-    ground.context.repo.only_looks();
+    library::only_look();
     let report = verify(ground.context, &request, &progress);
     drop(meter);
     let report = match report {

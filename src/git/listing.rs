@@ -87,10 +87,10 @@ fn is_gone(error: &io::Error) -> bool {
 /// What is in the file of a ref; `None` if it is not there any more.
 fn value(path: &Path) -> io::Result<Option<Listed>> {
     let file = File::options().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path);
-    let mut text = Vec::with_capacity(128);
-    // More than any ref has.
-    match file.and_then(|file| file.take(8 << 10).read_to_end(&mut text)) {
-        Ok(_) => Ok(Some(parse(&text))),
+    // Longer than any ref, whose name is a path: one read tells.
+    let mut text = [0; 4200];
+    match file.and_then(|mut file| file.read(&mut text)) {
+        Ok(read) => Ok(Some(parse(&text[..read]))),
         Err(error) if is_gone(&error) => Ok(None),
         // For Git, too, it is broken, and the others are listed.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(Some(Listed::Broken)),

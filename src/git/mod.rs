@@ -28,6 +28,7 @@ mod index_file;
 mod index_splice;
 mod key;
 pub mod land;
+pub mod library;
 mod line_counts;
 mod listing;
 pub mod merge;

@@ -8,11 +8,11 @@ use std::cell::{Cell, OnceCell};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::GitError;
 use super::backend::Value;
 use super::config::Config;
 use super::program::{ALTERNATES, OBJECTS, Program};
 use super::reftable::Reftable;
+use super::{GitError, library};
 use crate::names::{CommitId, TreeId};
 
 /// An open repository.
@@ -181,9 +181,9 @@ impl Repo {
         repo.reftable = repo.ref_storage()?;
         repo.durable = repo.config()?.bool("heddle.fsync")?.unwrap_or(true);
         if repo.durable {
-            sync_what_libgit2_writes();
+            library::sync_what_it_writes();
         }
-        remember_large_trees();
+        library::remember_large_trees();
         Ok(repo)
     }
 
@@ -358,12 +358,6 @@ impl Repo {
         }
     }
 
-    /// Spares comparing every object that is read with its name, as Git itself does where it
-    /// only looks: for commands that show and write nothing.
-    pub fn only_looks(&self) {
-        git2::opts::strict_hash_verification(false);
-    }
-
     /// The commit that `rev` names, in Git's revision syntax, tags peeled.
     ///
     /// # Errors
@@ -431,10 +425,10 @@ fn allowing(
     let inner = open();
     let unknown = |error: &git2::Error| {
         let said = error.message().to_lowercase();
-        EXTENSIONS.iter().any(|extension| said.ends_with(&format!("extensions.{extension}")))
+        library::EXTENSIONS.iter().any(|extension| said.ends_with(&format!("extensions.{extension}")))
     };
     if inner.as_ref().is_err_and(unknown) {
-        allow_extensions();
+        library::allow_extensions();
         return open();
     }
     inner
@@ -445,7 +439,7 @@ fn insist(open: impl Fn() -> Result<git2::Repository, git2::Error>) -> Result<gi
     let mut inner = allowing(&open);
     if inner.as_ref().is_err_and(|error| error.code() == git2::ErrorCode::Owner) {
         // Git has just said yes: safe.directory in a spelling that libgit2 does not know.
-        trust_git();
+        library::trust_git();
         inner = allowing(open);
     }
     inner
@@ -522,57 +516,6 @@ fn unusable(git_dir: &Path, error: &git2::Error) -> GitError {
         None => message.to_owned(),
     };
     GitError::Unusable { path: git_dir.to_owned(), reason }
-}
-
-/// Has libgit2 sync objects and refs before it reports them as written. It asks for that when
-/// refs or objects are first used.
-#[expect(
-    unsafe_code,
-    reason = "libgit2's options are global; this one is set before any other thread exists"
-)]
-fn sync_what_libgit2_writes() {
-    // SAFETY: it sets one global flag; heddle opens repositories from one thread.
-    let _ = unsafe {
-        libgit2_sys::git_libgit2_opts(libgit2_sys::GIT_OPT_ENABLE_FSYNC_GITDIR as std::ffi::c_int, 1)
-    };
-}
-
-/// Has libgit2 keep trees that it has read also where they are large, as the tops of large
-/// repositories are: a capture looks at them again and again.
-#[expect(unsafe_code, reason = "libgit2's options are global; these are set before any other thread exists")]
-fn remember_large_trees() {
-    const TREE: usize = 64 << 10;
-    const TOGETHER: isize = 32 << 20;
-    // SAFETY: it sets global numbers; heddle opens repositories from one thread.
-    let _ = unsafe {
-        git2::opts::set_cache_object_limit(git2::ObjectType::Tree, TREE)
-            .and_then(|()| git2::opts::set_cache_max_size(TOGETHER))
-    };
-}
-
-/// Has libgit2 open a repository of another owner.
-#[expect(
-    unsafe_code,
-    reason = "libgit2's options are global; this one is set before any other thread exists"
-)]
-fn trust_git() {
-    // SAFETY: it sets one global flag; heddle opens repositories from one thread.
-    let _ = unsafe { git2::opts::set_verify_owner_validation(false) };
-}
-
-/// Extensions that libgit2 does not know and that do not concern it. Of a partial clone commits
-/// are always there, and what has to be fetched first is read by the git program; refs that are
-/// in another format are never read by libgit2.
-const EXTENSIONS: [&str; 2] = ["partialclone", "refstorage"];
-
-/// Has libgit2 open repositories with [`EXTENSIONS`].
-#[expect(
-    unsafe_code,
-    reason = "libgit2's options are global; this one is set before any other thread exists"
-)]
-fn allow_extensions() {
-    // SAFETY: it sets one global list; heddle opens repositories from one thread.
-    let _ = unsafe { git2::opts::set_extensions(&EXTENSIONS) };
 }
 
 /// Our name for a commit that libgit2 names.

@@ -4,6 +4,7 @@ use clap::ValueEnum;
 
 use crate::cmd::ground::Ground;
 use crate::error::Error;
+use crate::git::library;
 use crate::ops::threads::{self, Which};
 use crate::output::{Asked, documents, present, text_threads as text};
 
@@ -38,7 +39,8 @@ pub fn run(args: &Args, ground: &mut Ground<'_>) -> Result<(), Error> {
     if args.porcelain.is_some() && ground.settings.asked == Asked::Json {
         return Err(Error::Usage { message: "--porcelain and --json are two formats; give one".to_owned() });
     }
-    ground.context.repo.only_looks();
+    library::only_look();
+    library::read_trees_once();
     let which = if args.all { Which::All } else { Which::Open };
     let (seen, unreadable) = threads::list(ground.context, which)?;
     for sentence in unreadable {
