@@ -77,6 +77,8 @@ fn pack(trees: &[Vec<u8>], format: git2::ObjectFormat) -> io::Result<Vec<u8>> {
     const TREE: u8 = 2;
     let mut pack = b"PACK\0\0\0\x02".to_vec();
     pack.extend_from_slice(&u32::try_from(trees.len()).unwrap_or(u32::MAX).to_be_bytes());
+    // One for all: what it works with is larger than any tree.
+    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::fast());
     for tree in trees {
         // The size, four bits and then seven at a time, the kind above the first four.
         let low = |size: usize, bits: usize| u8::try_from(size & ((1 << bits) - 1)).unwrap_or(0);
@@ -86,9 +88,8 @@ fn pack(trees: &[Vec<u8>], format: git2::ObjectFormat) -> io::Result<Vec<u8>> {
             (byte, left) = (low(left, 7), left >> 7);
         }
         pack.push(byte);
-        let mut encoder = ZlibEncoder::new(&mut pack, Compression::fast());
         encoder.write_all(tree)?;
-        encoder.finish()?;
+        pack.extend_from_slice(&encoder.reset(Vec::new())?);
     }
     let hash = match format {
         git2::ObjectFormat::Sha256 => Sha256::digest(&pack).to_vec(),
