@@ -123,6 +123,9 @@ impl Whole {
     /// # Errors
     /// [`GitError::Library`] if a tree cannot be read.
     pub(super) fn is(&mut self, odb: &git2::Odb<'_>, tree: git2::Oid) -> Result<bool, GitError> {
+        if self.remembered.tree == Some((tree, self.count)) {
+            return Ok(true);
+        }
         let mut remembered = std::mem::take(&mut self.remembered);
         let mut entries = self.lying().peekable();
         let mut recall = Recall { odb, bytes: &self.bytes, entries: &mut entries };
@@ -143,37 +146,34 @@ impl Whole {
         tree: git2::Oid,
         entries: &BTreeMap<Vec<u8>, Option<Entry>>,
     ) -> Result<Option<Vec<u8>>, GitError> {
-        let mut file = Vec::with_capacity(self.bytes.len() + 200 * entries.len());
-        file.extend_from_slice(&self.bytes[..HEADER]);
         let mut wanted = entries.iter().peekable();
         let mut changes: Vec<(&[u8], isize)> = Vec::new();
-        // What is copied as it is begins here.
-        let mut from = HEADER;
-        let put = |file: &mut Vec<u8>, name: &[u8], entry: &Option<Entry>| {
-            entry.iter().for_each(|entry| push_entry(file, name, entry));
+        let mut edits = Vec::new();
+        let mut put = |from: usize, to: usize, name: &[u8], entry: &Option<Entry>| {
+            let mut with = Vec::new();
+            entry.iter().for_each(|entry| push_entry(&mut with, name, entry));
+            edits.push(Edit { from, to, with });
         };
         for lying in self.lying() {
             while let Some((name, entry)) = wanted.next_if(|(name, _)| name.as_slice() < lying.name) {
-                file.extend_from_slice(&self.bytes[from..lying.from]);
-                from = lying.from;
-                put(&mut file, name, entry);
+                put(lying.from, lying.from, name, entry);
                 if entry.is_some() {
                     changes.push((name, 1));
                 }
             }
             if let Some((name, entry)) = wanted.next_if(|(name, _)| name.as_slice() == lying.name) {
-                file.extend_from_slice(&self.bytes[from..lying.from]);
-                from = lying.to;
-                put(&mut file, name, entry);
+                put(lying.from, lying.to, name, entry);
                 let before = Entry::read(&self.bytes[lying.from..lying.to]);
                 if !entry.as_ref().zip(before.as_ref()).is_some_and(|(now, before)| now.is_same(before)) {
                     changes.push((name, if entry.is_some() { 0 } else { -1 }));
                 }
             }
+            if wanted.peek().is_none() {
+                break;
+            }
         }
-        file.extend_from_slice(&self.bytes[from..self.end]);
         for (name, entry) in wanted {
-            put(&mut file, name, entry);
+            put(self.end, self.end, name, entry);
             if entry.is_some() {
                 changes.push((name, 1));
             }
@@ -181,10 +181,12 @@ impl Whole {
         let Some(count) = self.count.checked_add_signed(changes.iter().map(|(_, more)| more).sum()) else {
             return Ok(None);
         };
-        file[8..HEADER].copy_from_slice(&u32::try_from(count).unwrap_or(u32::MAX).to_be_bytes());
         if !renew(odb, &mut self.remembered, tree, &changes)? || self.remembered.tree != Some((tree, count)) {
             return Ok(None);
         }
+        self.bytes.truncate(self.end);
+        let mut file = edited(self.bytes, &edits);
+        file[8..HEADER].copy_from_slice(&u32::try_from(count).unwrap_or(u32::MAX).to_be_bytes());
         let mut trees = Vec::new();
         put_trees(&mut trees, &self.remembered);
         file.extend_from_slice(b"TREE");
@@ -192,6 +194,35 @@ impl Whole {
         file.extend_from_slice(&trees);
         Ok(Some(file))
     }
+}
+
+/// What comes in the place of some bytes.
+struct Edit {
+    from: usize,
+    to: usize,
+    with: Vec<u8>,
+}
+
+/// `bytes` with `edits`, which are in the order of their places. An entry whose file changed is as
+/// long as before: where there is nothing else nothing is copied.
+fn edited(mut bytes: Vec<u8>, edits: &[Edit]) -> Vec<u8> {
+    if edits.iter().all(|edit| edit.to - edit.from == edit.with.len()) {
+        for edit in edits {
+            bytes[edit.from..edit.to].copy_from_slice(&edit.with);
+        }
+        return bytes;
+    }
+    let more: usize = edits.iter().map(|edit| edit.with.len()).sum();
+    // Room for the trees behind it too.
+    let mut file = Vec::with_capacity(bytes.len() + bytes.len() / 16 + more);
+    let mut from = 0;
+    for edit in edits {
+        file.extend_from_slice(&bytes[from..edit.from]);
+        file.extend_from_slice(&edit.with);
+        from = edit.to;
+    }
+    file.extend_from_slice(&bytes[from..]);
+    file
 }
 
 /// Looks what trees folders are that git forgot.
@@ -298,4 +329,25 @@ fn put_trees(to: &mut Vec<u8>, folder: &Remembered) {
         to.extend_from_slice(tree.as_bytes());
     }
     folder.folders.iter().for_each(|folder| put_trees(to, folder));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_edited_in_place_and_what_is_copied_come_out_alike() {
+        let edit = |from, to, with: &str| Edit { from, to, with: with.into() };
+        let cases = [
+            (vec![], "0123456789"),
+            (vec![edit(2, 4, "ab"), edit(9, 10, "c")], "01ab45678c"),
+            (vec![edit(2, 4, "ab"), edit(5, 5, "new"), edit(9, 10, "c")], "01ab4new5678c"),
+            (vec![edit(0, 3, ""), edit(10, 10, "last")], "3456789last"),
+            // As long in all, and not each.
+            (vec![edit(0, 1, "ab"), edit(5, 6, "")], "ab12346789"),
+        ];
+        for (edits, expected) in cases {
+            assert_eq!(edited(b"0123456789".to_vec(), &edits), expected.as_bytes());
+        }
+    }
 }
