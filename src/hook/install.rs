@@ -21,8 +21,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
 use super::files::{self, Done, HookFile};
 use super::{Event, Side, script};
 use crate::context::Context;
@@ -30,12 +28,12 @@ use crate::error::Error;
 use crate::git::Repo;
 use crate::git::hooks::{GitVersion, HookPlace};
 use crate::store::atomic_file;
+use crate::store::hooks_record::HooksRecord;
 use crate::store::lock::{FileLock, Terms};
 
 /// The value of `include.path`, meant from the repository's configuration file.
 const INCLUDE: &str = "heddle/hooks.gitconfig";
 const INCLUDE_KEY: &str = "include.path";
-const RECORD: &str = "record of installed hooks";
 
 /// How ours are reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,53 +68,10 @@ pub struct Change {
     pub done: Done,
 }
 
-/// What was asked for, on disk.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct RecordV1 {
-    version: u64,
-    /// Whether the hooks of a server are meant.
-    #[serde(default)]
-    pub(super) server: bool,
-    /// Every folder that ours were put into.
-    #[serde(default)]
-    pub(super) folders: BTreeSet<PathBuf>,
-    /// Those of them, and of the folders above them, that were not there before.
-    #[serde(default)]
-    made: BTreeSet<PathBuf>,
-    /// The hooks that were left alone, and why.
-    #[serde(default)]
-    pub(super) skipped: BTreeMap<PathBuf, String>,
-    /// What another version keeps here.
-    #[serde(flatten)]
-    unknown: serde_json::Map<String, serde_json::Value>,
-}
-
-impl RecordV1 {
-    const VERSION: u64 = 1;
-
-    /// What this repository asked for; `None` if nothing.
-    pub(super) fn read(context: &Context<'_>) -> Result<Option<Self>, Error> {
-        Ok(atomic_file::read_record(RECORD, &context.layout.hooks(), Self::VERSION)?)
+impl From<&HooksRecord> for Side {
+    fn from(record: &HooksRecord) -> Self {
+        if record.server { Self::Server } else { Self::Client }
     }
-
-    fn write(&self, context: &Context<'_>) -> Result<(), Error> {
-        let path = context.layout.hooks();
-        let bytes = atomic_file::to_bytes(RECORD, &path, self)?;
-        Ok(atomic_file::replace(&path, &bytes, context.durability())?)
-    }
-
-    /// Which hooks are meant.
-    pub(super) fn side(&self) -> Side {
-        if self.server { Side::Server } else { Side::Client }
-    }
-}
-
-/// Whether what this repository asked for can be read.
-///
-/// # Errors
-/// [`crate::store::StoreError`] if it cannot.
-pub fn check_record(context: &Context<'_>) -> Result<(), crate::store::StoreError> {
-    atomic_file::read_record::<RecordV1>(RECORD, &context.layout.hooks(), RecordV1::VERSION).map(drop)
 }
 
 /// Installs the hooks of `side`.
@@ -148,8 +103,7 @@ pub fn install(context: &Context<'_>, side: Side) -> Result<Report, Error> {
             }
         });
     }
-    let mut record = RecordV1::read(context)?.unwrap_or_default();
-    record.version = RecordV1::VERSION;
+    let mut record = HooksRecord::read(&context.layout)?.unwrap_or_default();
     record.server = side == Side::Server;
     if way == Way::Files {
         for HookPlace { folder, .. } in &places {
@@ -157,7 +111,7 @@ pub fn install(context: &Context<'_>, side: Side) -> Result<Report, Error> {
             record.folders.insert(folder.clone());
         }
     }
-    record.write(context)?;
+    record.write(&context.layout, context.durability())?;
     let mut changes = Vec::new();
     match way {
         Way::Configuration => {
@@ -177,7 +131,7 @@ pub fn install(context: &Context<'_>, side: Side) -> Result<Report, Error> {
     let skipped: BTreeMap<PathBuf, String> = changes.iter().filter_map(reason).collect();
     if skipped != record.skipped {
         record.skipped = skipped;
-        record.write(context)?;
+        record.write(&context.layout, context.durability())?;
     }
     Ok(Report { git, way, changes, warnings })
 }
@@ -190,7 +144,7 @@ pub fn uninstall(context: &Context<'_>) -> Result<Report, Error> {
     let _lock = lock(context)?;
     let git = GitVersion::ask()?;
     let places = context.repo.hook_places()?;
-    let record = RecordV1::read(context)?.unwrap_or_default();
+    let record = HooksRecord::read(&context.layout)?.unwrap_or_default();
     let mut changes = unconfigure(context)?;
     let way = if changes.is_empty() { Way::Files } else { Way::Configuration };
     changes.extend(take_out_of_files(context, &record, &places)?);
@@ -204,17 +158,17 @@ pub fn uninstall(context: &Context<'_>) -> Result<Report, Error> {
 /// # Errors
 /// As [`install`].
 pub fn keep(context: &Context<'_>) -> Result<Vec<Change>, Error> {
-    let Some(record) = RecordV1::read(context)? else { return Ok(Vec::new()) };
+    let Some(record) = HooksRecord::read(&context.layout)? else { return Ok(Vec::new()) };
     if in_place(context, &record)? {
         return Ok(Vec::new());
     }
-    let report = install(context, record.side())?;
+    let report = install(context, Side::from(&record))?;
     let news = |change: &Change| !matches!(change.done, Done::Unchanged | Done::Skipped(_));
     Ok(report.changes.into_iter().filter(news).collect())
 }
 
 /// Whether ours are where Git looks from here, as far as can be told without asking Git.
-fn in_place(context: &Context<'_>, record: &RecordV1) -> Result<bool, Error> {
+fn in_place(context: &Context<'_>, record: &HooksRecord) -> Result<bool, Error> {
     let config = context.repo.config()?;
     if context.layout.hooks_configuration().exists()
         && config.get_all(INCLUDE_KEY)?.iter().any(|value| value.text == INCLUDE)
@@ -232,7 +186,7 @@ fn in_place(context: &Context<'_>, record: &RecordV1) -> Result<bool, Error> {
             }
         }
     };
-    for event in record.side().events() {
+    for event in Side::from(record).events() {
         let file = HookFile { folder: &folder, event, durability: context.durability() };
         if record.skipped.contains_key(&file.path()) {
             continue;
@@ -472,7 +426,7 @@ fn exclude(context: &Context<'_>, patterns: &BTreeSet<String>) -> Result<(), Err
 /// Takes ours out of every file that it may be in.
 fn take_out_of_files(
     context: &Context<'_>,
-    record: &RecordV1,
+    record: &HooksRecord,
     places: &[HookPlace],
 ) -> Result<Vec<Change>, Error> {
     let mut folders = record.folders.clone();

@@ -13,13 +13,14 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::files::{Found, HookFile};
-use super::install::{self, RecordV1, Way};
+use super::install::{self, Way};
 use super::script::{Kind, PROBE};
 use super::{Event, Side};
 use crate::context::Context;
 use crate::error::Error;
 use crate::git::hooks::{Firing, GitVersion, HookPlace};
 use crate::settings::Enforcement;
+use crate::store::hooks_record::HooksRecord;
 
 /// Whether the rules are enforced here.
 #[derive(Debug)]
@@ -86,9 +87,9 @@ const INSTALL: &str = "git heddle hooks install";
 /// [`crate::git::GitError`] if Git cannot be asked.
 pub fn status(context: &Context<'_>) -> Result<Status, Error> {
     let git = GitVersion::ask()?;
-    let record = RecordV1::read(context)?;
+    let record = HooksRecord::read(&context.layout)?;
     let configured = install::is_configured(context)?;
-    let side = record.as_ref().map_or(Side::Client, RecordV1::side);
+    let side = record.as_ref().map_or(Side::Client, Side::from);
     let mut places = context.repo.hook_places()?;
     if configured {
         // The configuration that all worktrees share.
@@ -148,7 +149,7 @@ fn in_configuration(
 /// A hook that is a file.
 fn in_file(
     context: &Context<'_>,
-    record: Option<&RecordV1>,
+    record: Option<&HooksRecord>,
     place: &HookPlace,
     file: &HookFile<'_>,
 ) -> Result<Finding, Error> {
@@ -201,7 +202,7 @@ fn in_file(
 /// Why ours is not where Git looks.
 fn missing(
     context: &Context<'_>,
-    record: Option<&RecordV1>,
+    record: Option<&HooksRecord>,
     place: &HookPlace,
     file: &HookFile<'_>,
     found: &Found,

@@ -21,6 +21,7 @@ use crate::git::scratch::{abandoned, remove_abandoned};
 use crate::names::{DROPPED, READY, SessionId, THREADS, ThreadName};
 use crate::session::binding::Binding;
 use crate::session::session::End;
+use crate::store::hooks_record::HooksRecord;
 use crate::store::journal::{self, FileIdentity, Found};
 use crate::store::lock::{FileLock, Terms};
 use crate::store::{Layout, StoreError, atomic_file};
@@ -72,7 +73,7 @@ pub fn doctor(context: &Context<'_>, fix: bool) -> Result<Vec<Finding>, Error> {
     locks_of_many(context, fix, &mut findings);
     journals(context, fix, &mut findings)?;
     thread_records(context, fix, &mut findings)?;
-    if let Err(error) = crate::hook::install::check_record(context) {
+    if let Err(error) = HooksRecord::read(&context.layout) {
         findings.push(damaged(context.layout.hooks(), None, &error, fix));
     }
     sessions(context, fix, &mut findings)?;

@@ -5,6 +5,7 @@ pub mod at_once;
 pub mod atomic_file;
 pub mod error;
 pub mod events;
+pub mod hooks_record;
 pub mod journal;
 pub mod layout;
 pub mod lock;
