@@ -187,6 +187,17 @@ impl TimeShift {
     }
 }
 
+/// How long ago the machine was booted, time suspended included.
+#[must_use]
+pub fn since_boot() -> Option<std::time::Duration> {
+    #[cfg(target_os = "linux")]
+    {
+        nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).ok().map(std::time::Duration::from)
+    }
+    #[cfg(not(target_os = "linux"))]
+    None
+}
+
 /// Whether the process that `/proc` lists as `pid` has ended; a zombie has, and one that the
 /// kernel is taking apart: it runs no more of its program, and what it had, its folder too,
 /// cannot be seen any longer.
@@ -195,7 +206,7 @@ pub fn listed_is_gone(pid: u32) -> bool {
     match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
         Ok(stat) => {
             let gone = parse_stat(&stat, || other_threads(pid)) == ProcessState::Gone;
-            gone || is_exiting(&stat) && !other_threads(pid)
+            gone || is_exiting(&stat) && threads_are_exiting(pid)
         }
         Err(error) => matches!(error.raw_os_error(), Some(nix::libc::ENOENT | nix::libc::ESRCH)),
     }
@@ -228,6 +239,16 @@ fn is_exiting(stat: &str) -> bool {
     const PF_EXITING: u32 = 0x4;
     let flags = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(6)?.parse::<u32>().ok());
     flags.is_some_and(|flags| flags & PF_EXITING != 0)
+}
+
+/// Whether all threads that a process still has have begun to exit.
+fn threads_are_exiting(pid: u32) -> bool {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return true };
+    let exits = |thread: std::fs::DirEntry| match std::fs::read_to_string(thread.path().join("stat")) {
+        Ok(stat) => is_exiting(&stat),
+        Err(error) => matches!(error.raw_os_error(), Some(nix::libc::ENOENT | nix::libc::ESRCH)),
+    };
+    threads.flatten().all(exits)
 }
 
 /// Whether a process has threads beside its leader.

@@ -8,8 +8,10 @@ mod support_program;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use support::format::ALL;
@@ -314,6 +316,7 @@ fn the_git_that_starts_the_doctor_holds_no_lock_unless_its_hook_does() {
 
 #[test]
 fn a_git_that_was_told_of_this_repository_may_hold_a_lock_and_one_of_another_may_not() {
+    let _alone = LOCKS_OF_GIT.lock();
     let sandbox = Sandbox::new();
     let (lock, other) = (sandbox.root().join(".git/packed-refs.lock"), sandbox.home().join("other"));
     sandbox.git(&["init", "--quiet", &other.to_string_lossy()]);
@@ -343,6 +346,74 @@ fn a_git_that_was_told_of_this_repository_may_hold_a_lock_and_one_of_another_may
         doctor_beside(git_dir).exits(0);
         assert!(!lock.exists(), "{git_dir}");
     }
+}
+
+/// Held by tests of which one has a Git that may work anywhere, for all one can tell.
+static LOCKS_OF_GIT: Mutex<()> = Mutex::new(());
+
+#[test]
+fn no_lock_is_taken_from_a_git_wherever_it_stands() {
+    let _alone = LOCKS_OF_GIT.lock();
+    let sandbox = Sandbox::new();
+    // Its transactions are held up, with the locks taken, until a file is there.
+    let templates = sandbox.home().join("templates");
+    fs::create_dir_all(templates.join("hooks")).expect("folder");
+    let script = "#!/bin/sh\ncat >/dev/null\n[ \"$1\" = prepared ] || exit 0\n: >\"$HOME/held\"\n\
+        while ! [ -e \"$HOME/go\" ]; do sleep 0.02; done\n";
+    write_program(templates.join("hooks/reference-transaction"), script);
+    let template = format!("--template={}", templates.display());
+    let beside = sandbox.home().join("beside");
+    fs::create_dir_all(&beside).expect("folder");
+    sandbox.git_in(&beside, &["init", "--quiet", "--separate-git-dir=../apart.git", "-b", "main", "."]);
+    sandbox.git_in(&beside, &["commit", "--quiet", "--allow-empty", "-m", "first"]);
+    sandbox.git_in(&beside, &["worktree", "add", "--quiet", "../linked"]);
+    for repository in [sandbox.root().join(".git"), sandbox.home().join("apart.git")] {
+        let hooks = repository.join("hooks");
+        fs::create_dir_all(&hooks).expect("folder");
+        write_program(hooks.join("reference-transaction"), script);
+    }
+    let (root, linked, clone) = (sandbox.root(), sandbox.home().join("linked"), sandbox.home().join("clone"));
+    let source = root.to_string_lossy().into_owned();
+    let cases: [(&Path, &[&str], &Path); 3] = [
+        (&root, &["--work-tree=../beside", "commit", "--quiet", "--allow-empty", "-m", "x"], &root),
+        (&beside, &["update-ref", "refs/heads/other", "HEAD"], &linked),
+        (sandbox.home(), &["clone", "--quiet", &template, &source, "clone"], &clone),
+    ];
+    for (stands, args, doctors) in cases {
+        let mut git = sandbox.program("git", stands, args).stderr(Stdio::piped()).spawn().expect("git");
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !sandbox.home().join("held").exists() {
+            assert!(Instant::now() < deadline && git.try_wait().expect("a process").is_none(), "{args:?}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let doctor = sandbox.heddle_in(doctors, &["doctor", "--fix"]).exits(1);
+        fs::write(sandbox.home().join("go"), "").expect("written");
+        let git = git.wait_with_output().expect("ends");
+        assert!(git.status.success(), "{args:?}: {git:?}\n{doctor:?}");
+        assert!(doctor.stdout.contains("(git) may hold"), "{args:?}: {doctor:?}");
+        for name in ["held", "go"] {
+            fs::remove_file(sandbox.home().join(name)).expect("removed");
+        }
+    }
+}
+
+#[test]
+fn the_doctor_is_in_no_gits_way() {
+    let sandbox = Sandbox::new();
+    let first = sandbox.git(&["rev-parse", "HEAD"]);
+    let second = sandbox.commit("second");
+    std::thread::scope(|scope| {
+        let git = scope.spawn(|| {
+            for round in 0..150 {
+                let to = if round % 2 == 0 { &second } else { &first };
+                sandbox.git(&["-c", "heddle.hooks=off", "update-ref", "refs/heddle/threads/t", to]);
+            }
+        });
+        while !git.is_finished() {
+            let doctor = sandbox.heddle(&["doctor", "--fix"]);
+            assert!(!doctor.stdout.contains("nobody alive"), "{doctor:?}");
+        }
+    });
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use self::holder::possible_holder;
+use self::holder::{Lock, look, remove_free};
 use self::leftovers::{half_packed, half_written, leftovers};
 use super::acting::current;
 use super::moves;
@@ -257,25 +257,43 @@ fn ref_locks(context: &Context<'_>, fix: bool, folder: &Path, prefix: &str, find
         let name =
             if prefix == DROPPED { name.and_then(|name| Some(name.rsplit_once('/')?.0)) } else { name };
         let Some(thread) = name.and_then(|name| ThreadName::parse(name).ok()) else { continue };
-        findings.push(ref_lock(context, fix, thread, path));
+        findings.extend(ref_lock(context, fix, thread, path));
     }
 }
 
-/// A lock of Git's on a ref of `thread`.
-fn ref_lock(context: &Context<'_>, fix: bool, thread: ThreadName, path: PathBuf) -> Finding {
-    let holder = possible_holder(context, &path);
-    let fixed = fix && holder.is_none() && remove_lock(context, &thread, &path);
-    Finding {
+/// A lock of Git's on a ref of `thread`; `None` if it was given back meanwhile.
+fn ref_lock(context: &Context<'_>, fix: bool, thread: ThreadName, path: PathBuf) -> Option<Finding> {
+    let remove = |seen: &FileIdentity| {
+        // Under the thread's own lock, which keeps git-heddle out. Nothing is recovered first: this
+        // may be what is in the way of that.
+        acquire(context, &thread).is_ok_and(|_lock| remove_free(context, &path, &path, seen))
+    };
+    let finding = lock_of_git(context, fix, "a lock on the thread's ref", path.clone(), remove)?;
+    Some(Finding { thread: Some(thread), ..finding })
+}
+
+/// A lock of Git's, and what is known of its holder; `None` if it was given back meanwhile.
+fn lock_of_git(
+    context: &Context<'_>,
+    fix: bool,
+    what: &str,
+    path: PathBuf,
+    remove: impl FnOnce(&FileIdentity) -> bool,
+) -> Option<Finding> {
+    let seen = FileIdentity::of(&path)?;
+    let (message, free) = match look(context, &path) {
+        Lock::Gone => return None,
+        Lock::Free => (format!("{what}, and nobody alive can hold it"), true),
+        Lock::Held(holder) => (format!("{what}, which {holder} may hold"), false),
+    };
+    Some(Finding {
         kind: "stale_ref_lock",
-        message: match &holder {
-            None => "a lock on the thread's ref, and nobody alive can hold it".to_owned(),
-            Some(holder) => format!("a lock on the thread's ref, which {holder} may hold"),
-        },
-        fix: holder.is_none().then_some("remove it"),
-        thread: Some(thread),
+        thread: None,
+        message,
+        fix: free.then_some("remove it"),
+        fixed: fix && free && remove(&seen),
         path,
-        fixed,
-    }
+    })
 }
 
 /// Locks elsewhere than on a thread's refs that a git of ours leaves when it is killed: on
@@ -300,22 +318,10 @@ fn locks_of_killed_git(context: &Context<'_>, fix: bool, findings: &mut Vec<Find
             }
         }
     }
-    for path in paths {
-        let Some(seen) = FileIdentity::of(&path) else { continue };
-        let holder = possible_holder(context, &path);
-        let fixed = fix && holder.is_none() && seen.is_at(&path) && atomic_file::remove(&path).is_ok();
-        findings.push(Finding {
-            kind: "stale_ref_lock",
-            thread: None,
-            message: match &holder {
-                None => "a lock of Git's, and nobody alive can hold it".to_owned(),
-                Some(holder) => format!("a lock of Git's, which {holder} may hold"),
-            },
-            fix: holder.is_none().then_some("remove it"),
-            path,
-            fixed,
-        });
-    }
+    findings.extend(paths.into_iter().filter_map(|path| {
+        let remove = |seen: &FileIdentity| remove_free(context, &path, &path, seen);
+        lock_of_git(context, fix, "a lock of Git's", path.clone(), remove)
+    }));
 }
 
 /// What a capture that died had for itself in the Git directory of its worktree, where no other
@@ -352,29 +358,17 @@ fn head_locks(context: &Context<'_>, fix: bool, findings: &mut Vec<Finding>) {
             && binding.made
             && path.exists()
         {
-            findings.push(ref_lock(context, fix, binding.thread, path));
+            findings.extend(ref_lock(context, fix, binding.thread, path));
         }
     }
 }
 
 /// Locks that are on many refs at once, and that no living process can hold.
 fn locks_of_many(context: &Context<'_>, fix: bool, findings: &mut Vec<Finding>) {
-    for path in context.repo.locks_of_many() {
-        let Some(found) = FileIdentity::of(&path) else { continue };
-        let holder = possible_holder(context, &path);
-        let removed = || found.is_at(&path) && atomic_file::remove(&path).is_ok();
-        findings.push(Finding {
-            kind: "stale_ref_lock",
-            thread: None,
-            message: match &holder {
-                None => "a lock on all refs, and nobody alive can hold it".to_owned(),
-                Some(holder) => format!("a lock on all refs, which {holder} may hold"),
-            },
-            fix: holder.is_none().then_some("remove it"),
-            fixed: fix && holder.is_none() && removed(),
-            path,
-        });
-    }
+    findings.extend(context.repo.locks_of_many().into_iter().filter_map(|path| {
+        let remove = |seen: &FileIdentity| remove_free(context, &path, &path, seen);
+        lock_of_git(context, fix, "a lock on all refs", path.clone(), remove)
+    }));
 }
 
 /// Worktrees of somebody's own that are bound to a session whose thread was taken from it:
@@ -458,13 +452,6 @@ fn captures_excluded(context: &Context<'_>, git_dir: &Path) -> Result<FileLock, 
         brief: true,
     };
     FileLock::acquire(&Layout::binding_lock(git_dir), terms, context.platform)
-}
-
-/// Removes a lock under the thread's own lock, which keeps git-heddle out, after looking
-/// again for Git processes. Nothing is recovered first: this may be what is in the way of that.
-fn remove_lock(context: &Context<'_>, thread: &ThreadName, path: &Path) -> bool {
-    let Ok(_lock) = acquire(context, thread) else { return false };
-    possible_holder(context, path).is_none() && atomic_file::remove(path).is_ok()
 }
 
 /// Refs that no thread has: no command shows or moves them.

@@ -4,13 +4,14 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use super::holder::possible_holder;
+use super::holder::{Lock, look, remove_free};
 use super::{Finding, files};
 use crate::context::Context;
 use crate::error::Error;
 use crate::names::{SessionId, ThreadName};
 use crate::session::liveness::Presence;
 use crate::store::atomic_file;
+use crate::store::journal::FileIdentity;
 use crate::thread::LockedThread;
 
 /// What a session that has ended left among the live ones: a power cut may take back the
@@ -98,18 +99,16 @@ fn forget_ended(context: &Context<'_>, thread: &ThreadName, id: &SessionId) -> R
 pub(super) fn half_packed(context: &Context<'_>, fix: bool, findings: &mut Vec<Finding>) {
     let folder = context.repo.common_dir();
     let (new, lock) = (folder.join("packed-refs.new"), folder.join("packed-refs.lock"));
-    if !new.exists() {
-        return;
-    }
+    let Some(seen) = FileIdentity::of(&new) else { return };
     let remove = || match fs::File::create_new(&lock) {
         Ok(_) => {
-            let removed = atomic_file::remove(&new).is_ok();
+            let removed = seen.is_at(&new) && atomic_file::remove(&new).is_ok();
             atomic_file::remove(&lock).is_ok() && removed
         }
         // The lock of who has died goes after it.
-        Err(_) => possible_holder(context, &lock).is_none() && atomic_file::remove(&new).is_ok(),
+        Err(_) => remove_free(context, &lock, &new, &seen),
     };
-    if lock.exists() && possible_holder(context, &lock).is_some() {
+    if matches!(look(context, &lock), Lock::Held(_)) || !seen.is_at(&new) {
         return;
     }
     let fixed = fix && remove();
