@@ -535,6 +535,38 @@ fn many_threads_are_compared_wherever_git_has_their_objects() {
 }
 
 #[test]
+fn packed_refs_that_were_cut_off_are_told_and_no_thread_is_made_anew() {
+    let sandbox = Sandbox::new();
+    if !sandbox.root().join(".git/refs/heads/main").exists() {
+        return;
+    }
+    for thread in ["alpha", "job-12"] {
+        sandbox.git(&[
+            "-c",
+            "heddle.hooks=off",
+            "update-ref",
+            &format!("refs/heddle/threads/{thread}"),
+            "HEAD",
+        ]);
+    }
+    sandbox.git(&["pack-refs", "--all"]);
+    let packed = sandbox.root().join(".git/packed-refs");
+    let text = fs::read_to_string(&packed).expect("packed refs");
+    // As a disk that was full, or a copy that was broken off, leaves it.
+    let end = text.rfind("job-12").expect("packed") + "job-1".len();
+    fs::write(&packed, &text[..end]).expect("written");
+    let commands: [&[&str]; 4] =
+        [&["thread", "list"], &["verify"], &["doctor"], &["agent", "reserve", "--thread", "job-12"]];
+    for command in commands {
+        let refused = sandbox.heddle(command).exits(128);
+        let said = format!("{}{}", refused.stdout, refused.stderr);
+        assert!(said.contains("packed-refs end in the middle of a line"), "{command:?}: {refused:?}");
+    }
+    fs::write(&packed, &text).expect("written");
+    assert_eq!(names(&sandbox, &["--all"]), ["alpha", "job-12"]);
+}
+
+#[test]
 fn the_deepest_name_is_listed_and_hides_nobody() {
     let sandbox = Sandbox::new();
     let deepest = ["s"; 64].join("/");

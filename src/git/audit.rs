@@ -280,11 +280,13 @@ impl Repo {
             let value = match listed {
                 Listed::Id(id) => RefValue::Id(id),
                 Listed::Symbolic(_) => RefValue::Unusable("it is a symbolic ref".to_owned()),
-                Listed::Broken => RefValue::Unusable("what it holds is no object's id".to_owned()),
+                Listed::Broken => {
+                    RefValue::Unusable("its file holds no object's id, or cannot be read".to_owned())
+                }
             };
             (name, value)
         };
-        Ok(listing::below(self.common_dir(), prefix)?.into_iter().map(value).collect())
+        Ok(listing::below(self.common_dir(), prefix, self.id_size())?.into_iter().map(value).collect())
     }
 
     /// What the object `id` is here.

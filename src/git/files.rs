@@ -35,7 +35,10 @@ impl RefStore for Files {
             };
             Some((String::from_utf8(name).ok()?, value))
         };
-        Ok(listing::below(repo.common_dir(), prefix)?.into_iter().filter_map(usable).collect())
+        Ok(listing::below(repo.common_dir(), prefix, repo.id_size())?
+            .into_iter()
+            .filter_map(usable)
+            .collect())
     }
 
     fn first_below(&self, repo: &Repo, prefix: &str) -> Result<Option<String>, GitError> {

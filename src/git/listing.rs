@@ -26,12 +26,16 @@ pub(super) enum Listed {
     Broken,
 }
 
-/// The refs below `prefix`, which ends in `/`, of the repository whose common directory that is,
-/// by name.
+/// The refs below `prefix`, which ends in `/`, of the repository whose common directory that is
+/// and whose ids have `id_size` bytes, by name.
 ///
 /// # Errors
 /// [`GitError::Io`] if a folder or a file cannot be read.
-pub(super) fn below(common_dir: &Path, prefix: &str) -> Result<BTreeMap<Vec<u8>, Listed>, GitError> {
+pub(super) fn below(
+    common_dir: &Path,
+    prefix: &str,
+    id_size: usize,
+) -> Result<BTreeMap<Vec<u8>, Listed>, GitError> {
     let names = loose(common_dir, prefix)?;
     let read = |name: &Vec<u8>| {
         let path = common_dir.join(OsStr::from_bytes(name));
@@ -45,6 +49,14 @@ pub(super) fn below(common_dir: &Path, prefix: &str) -> Result<BTreeMap<Vec<u8>,
     for (name, id) in packed::all_below(&common_dir.join("packed-refs"), prefix)? {
         // A file goes before a line.
         refs.entry(name).or_insert(Listed::Id(id));
+    }
+    // An id of another hash, or of nothing, is none.
+    let is_one =
+        |id: &CommitId| id.as_str().len() == 2 * id_size && id.as_str().bytes().any(|digit| digit != b'0');
+    for listed in refs.values_mut() {
+        if matches!(listed, Listed::Id(id) if !is_one(id)) {
+            *listed = Listed::Broken;
+        }
     }
     Ok(refs)
 }
@@ -92,8 +104,12 @@ fn value(path: &Path) -> io::Result<Option<Listed>> {
     match file.and_then(|mut file| file.read(&mut text)) {
         Ok(read) => Ok(Some(parse(&text[..read]))),
         Err(error) if is_gone(&error) => Ok(None),
-        // For Git, too, it is broken, and the others are listed.
+        // For Git, too, it is broken, and the others are listed: what may not be read, links that lead
+        // nowhere else, and sockets.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(Some(Listed::Broken)),
+        Err(error) if matches!(error.raw_os_error(), Some(nix::libc::ELOOP | nix::libc::ENXIO)) => {
+            Ok(Some(Listed::Broken))
+        }
         Err(error) => Err(error),
     }
 }
@@ -151,15 +167,21 @@ mod tests {
         put("a/b", &id);
         put("a/c.lock", &id);
         put("broken", "");
+        put("other", &"0a".repeat(32));
+        put("zero", &"0".repeat(40));
+        std::os::unix::fs::symlink("loop", folder.path().join("refs/heddle/loop")).expect("link");
         fs::create_dir_all(folder.path().join("refs/heddle/empty")).expect("folder");
         std::os::unix::fs::symlink("a", folder.path().join("refs/heddle/link")).expect("link");
         std::os::unix::fs::symlink("none", folder.path().join("refs/heddle/dangling")).expect("link");
         fs::write(folder.path().join("packed-refs"), format!("{id} refs/heddle/a/b\n{id} refs/heddle/z\n"))
             .expect("written");
-        let found = below(folder.path(), "refs/heddle/").expect("listed");
+        let found = below(folder.path(), "refs/heddle/", 20).expect("listed");
         let names: Vec<_> = found.keys().map(|name| String::from_utf8_lossy(name)).collect();
-        assert_eq!(names, ["refs/heddle/a/b", "refs/heddle/broken", "refs/heddle/link/b", "refs/heddle/z"]);
-        assert_eq!(found[&b"refs/heddle/broken"[..]], Listed::Broken);
-        assert!(below(folder.path(), "refs/none/").expect("listed").is_empty());
+        let names: Vec<_> = names.iter().map(|name| &name["refs/heddle/".len()..]).collect();
+        assert_eq!(names, ["a/b", "broken", "link/b", "loop", "other", "z", "zero"]);
+        for broken in ["broken", "loop", "other", "zero"] {
+            assert_eq!(found[format!("refs/heddle/{broken}").as_bytes()], Listed::Broken, "{broken}");
+        }
+        assert!(below(folder.path(), "refs/none/", 20).expect("listed").is_empty());
     }
 }

@@ -92,6 +92,18 @@ fn first(path: &Path, prefix: &str) -> Result<First, GitError> {
     let mut header = vec![0u8; 256.min(usize::try_from(size).unwrap_or(256))];
     file.read_exact_at(&mut header, 0).map_err(io)?;
     let header = header.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    // Git reads nothing of a file that was cut off.
+    let mut last = [b'\n'];
+    if size > 0 {
+        file.read_exact_at(&mut last, size - 1).map_err(io)?;
+    }
+    if last != *b"\n" {
+        let path = path.parent().unwrap_or(path).to_owned();
+        return Err(GitError::Unusable {
+            path,
+            reason: "its packed-refs end in the middle of a line".to_owned(),
+        });
+    }
     let sorted = header.starts_with(b"#") && String::from_utf8_lossy(header).contains(" sorted");
     if !sorted {
         let mut text = Vec::new();
@@ -197,7 +209,7 @@ mod tests {
         let text = std::fs::read_to_string(file.path()).expect("read");
         let text: Vec<&str> = text.lines().rev().filter(|line| !line.starts_with(['#', '^'])).collect();
         let unsorted = tempfile::NamedTempFile::new().expect("temporary file");
-        std::fs::write(unsorted.path(), text.join("\n")).expect("write");
+        std::fs::write(unsorted.path(), text.join("\n") + "\n").expect("write");
         let mut found = all_below(unsorted.path(), "refs/heddle/threads/t010").expect("read");
         found.sort();
         assert_eq!(found, tenth);

@@ -463,7 +463,8 @@ fn stray_refs(context: &Context<'_>, findings: &mut Vec<Finding>) -> Result<(), 
                 thread: None,
                 path: context.layout.ref_file(&refname),
                 message: format!(
-                    "ref '{refname}' is no thread's: {why}; git update-ref --no-deref -d deletes it"
+                    "ref '{refname}' is no thread's: {why}; git update-ref --no-deref -d deletes it, and one that Git \
+                     cannot read goes with its file"
                 ),
                 fix: None,
                 fixed: false,
