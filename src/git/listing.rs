@@ -30,7 +30,8 @@ pub(super) enum Listed {
 /// and whose ids have `id_size` bytes, by name.
 ///
 /// # Errors
-/// [`GitError::Io`] if a folder or a file cannot be read.
+/// [`GitError::Io`] if a folder or a file cannot be read; [`GitError::Unusable`] for packed refs that Git
+/// would not read.
 pub(super) fn below(
     common_dir: &Path,
     prefix: &str,
@@ -76,7 +77,12 @@ fn loose(common_dir: &Path, prefix: &str) -> Result<Vec<Vec<u8>>, GitError> {
         for entry in entries {
             let entry = entry.map_err(io)?;
             let name = [&folder, &*entry.file_name().into_vec()].concat();
-            let kind = entry.file_type().map_err(io)?;
+            // Where a folder does not tell of what kind its entries are, they are looked at.
+            let kind = match entry.file_type() {
+                Ok(kind) => kind,
+                Err(error) if is_gone(&error) => continue,
+                Err(error) => return Err(io(error)),
+            };
             let is_dir = kind.is_dir() || kind.is_symlink() && entry.path().is_dir();
             match is_dir {
                 true => folders.push([name, b"/".to_vec()].concat()),
