@@ -64,8 +64,18 @@ impl<P: Read + AsFd> Stream<P> {
 /// Waits for the end of `child`; how it ended, and what it wrote into its pipes until then.
 ///
 /// # Errors
-/// As the system says.
+/// As the system says. The child has ended then too: what it was to change it goes on changing
+/// though nobody hears it, and whoever looks meanwhile sees it as it was before.
 pub(super) fn read(mut child: Child) -> io::Result<Output> {
+    let said = listen(&mut child);
+    // With its pipes closed, so that it does not wait to be heard.
+    let status = child.wait()?;
+    let (stdout, stderr) = said?;
+    Ok(Output { status, stdout, stderr })
+}
+
+/// What `child` writes, until it ends or closes its pipes.
+fn listen(child: &mut Child) -> io::Result<(Vec<u8>, Vec<u8>)> {
     let mut out = Stream::new(child.stdout.take())?;
     let mut err = Stream::new(child.stderr.take())?;
     let mut looked = Instant::now();
@@ -91,8 +101,7 @@ pub(super) fn read(mut child: Child) -> io::Result<Output> {
             break;
         }
     }
-    let status = child.wait()?;
-    Ok(Output { status, stdout: out.said, stderr: err.said })
+    Ok((out.said, err.said))
 }
 
 #[cfg(test)]
@@ -112,6 +121,19 @@ mod tests {
         assert_eq!(output.status.code(), Some(3));
         assert_eq!(output.stdout.split(|byte| *byte == b'\n').count(), 100_002);
         assert!(output.stdout.ends_with(b"100000\nend\n") && output.stderr.ends_with(b"\n50000\n"));
+    }
+
+    #[test]
+    fn a_child_that_cannot_be_heard_has_ended_all_the_same() {
+        let folder = tempfile::tempdir().expect("folder");
+        let mut command = Command::new("sh");
+        // What it writes at last it writes to nobody, and is not told before.
+        command.args(["-c", "sleep 0.3; : > done"]).current_dir(folder.path()).stdin(Stdio::null());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("sh");
+        let deaf = std::fs::File::open(folder.path()).expect("a folder, which cannot be read");
+        child.stdout = Some(std::os::fd::OwnedFd::from(deaf).into());
+        read(child).expect_err("nothing to hear");
+        assert!(folder.path().join("done").exists());
     }
 
     #[test]
