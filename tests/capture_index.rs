@@ -332,3 +332,35 @@ fn what_is_staged_as_the_files_are_is_no_reason_to_look_at_everything() {
     assert!(looked[1..].iter().all(|line| line.contains("paths that changed")), "{said}");
     assert_eq!(names(&sandbox, "t"), ".env\n.gitignore\na\nd/c\nfirst\nn");
 }
+
+#[test]
+fn an_empty_file_that_was_announced_is_added_by_its_capture() {
+    for (split, paths) in
+        [(false, &["--", "new"][..]), (true, &["--", "new"]), (false, &["--", "f", "d"]), (true, &[])]
+    {
+        let sandbox = repository();
+        let (id, folder) = session(&sandbox, "t", true);
+        let git = |args: &[&str]| sandbox.git_in(&folder, args);
+        if split {
+            sandbox.git(&["config", "core.splitIndex", "true"]);
+            git(&["update-index", "--split-index"]);
+        }
+        let name = if paths.contains(&"d") { "d/new" } else { "new" };
+        put(&folder, name, "");
+        put(&folder, "f", "f\n");
+        put(&folder, "other", "");
+        git(&["add", "-N", name, "f", "other"]);
+        let changed = captured(&sandbox, &folder, &id, paths);
+        assert!(changed.as_array().is_some_and(|paths| paths.contains(&json!(name))), "{changed}");
+        let staged = git(&["diff", "--cached", "--name-only", "--diff-filter=D", "HEAD"]);
+        assert_eq!(staged, "", "split: {split}, {paths:?}");
+        // What was not named is announced still.
+        if !paths.is_empty() {
+            let status = git(&["status", "--porcelain", "other"]);
+            assert_eq!(status.trim(), "A other", "split: {split}, {paths:?}");
+        }
+        git(&["-c", "heddle.hooks=off", "commit", "-q", "--allow-empty", "-m", "By hand"]);
+        let committed = git(&["ls-tree", "-r", "--name-only", "HEAD", "--", name]);
+        assert_eq!(committed, name, "split: {split}, {paths:?}");
+    }
+}

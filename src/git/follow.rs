@@ -195,6 +195,7 @@ impl Staging<'_> {
     ) -> Result<std::path::PathBuf, GitError> {
         let copy = self.scratch.path().join(FOLLOWING);
         self.copy_to(own, &copy)?;
+        self.take_out_announced(&copy, commit, named.map(|named| named.changed))?;
         let Some(named) = named else {
             let mut command =
                 self.git(["-c", "core.splitIndex=false", "read-tree", "-i", "-m", commit.as_str()]);

@@ -5,11 +5,11 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use super::index_file::overlooks_nothing;
+use super::index_file::{is_understood, overlooks_nothing};
 use super::program::Program;
 use super::stage::{Staging, limited};
 use super::{GitError, Repo};
-use crate::names::TreeId;
+use crate::names::{CommitId, TreeId};
 
 /// A path that the index has and HEAD has not, or the other way round.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,6 +108,52 @@ impl Staging<'_> {
 
     fn tip_tree(&self) -> Result<git2::Tree<'_>, GitError> {
         Ok(self.repo.raw().find_commit(self.repo.oid(self.tip.as_str())?)?.tree()?)
+    }
+
+    /// Takes out of the index at `copy` what was only announced (`git add -N`) of the `captured`
+    /// files, or of all, before Git has it be as in `commit`: an empty file that was announced is
+    /// to Git what the commit has, so that it would stay announced, and the next `git commit` would
+    /// leave it out.
+    ///
+    /// # Errors
+    /// [`GitError::Program`]; [`GitError::Library`].
+    pub(super) fn take_out_announced(
+        &self,
+        copy: &Path,
+        commit: &CommitId,
+        captured: Option<&[Vec<u8>]>,
+    ) -> Result<(), GitError> {
+        if !self.is_split() && is_understood(copy, self.repo.id_size()) {
+            return Ok(());
+        }
+        let on_copy = |args: &[&str]| {
+            let mut command = self.git(args);
+            command.env("GIT_INDEX_FILE", copy);
+            command
+        };
+        let announced = match captured {
+            Some(captured) => self.empty_among(captured, commit)?,
+            None => {
+                let only = ["--ita-invisible-in-index", "--diff-filter=A", "--name-only"];
+                let mut command = on_copy(&["diff-files", "-z", "--no-renames"]);
+                Program::run(command.args(only), None)?
+            }
+        };
+        if announced.is_empty() {
+            return Ok(());
+        }
+        let mut command = on_copy(&["update-index", "--force-remove", "-z", "--stdin"]);
+        Program::run(&mut command, Some(&announced)).map(drop)
+    }
+
+    /// Those of `paths`, each followed by NUL, that are empty files in `commit`.
+    fn empty_among(&self, paths: &[Vec<u8>], commit: &CommitId) -> Result<Vec<u8>, GitError> {
+        let raw = self.repo.raw();
+        let tree = raw.find_commit(self.repo.oid(commit.as_str())?)?.tree()?;
+        let empty = git2::Oid::hash_object_ext(git2::ObjectType::Blob, b"", raw.object_format())?;
+        let is_empty =
+            |path: &&Vec<u8>| tree.get_path(Path::new(&os(path))).is_ok_and(|entry| entry.id() == empty);
+        Ok(paths.iter().filter(is_empty).flat_map(|path| [path.as_slice(), &[0]].concat()).collect())
     }
 
     /// Puts into the private index, which was brought to the tip, what the worktree's own has of
