@@ -64,6 +64,9 @@ impl Registry {
         live: Result<Option<Session>, StoreError>,
     ) -> Result<Option<Session>, StoreError> {
         let path = self.layout.ended_session(id);
+        if atomic_file::is_absent(&path) {
+            return live;
+        }
         match read_at(&path, id)? {
             Some(ended) if ended.is_active() => {
                 Err(damaged(path, "it lies among the ended ones, and is active".to_owned()))
@@ -96,7 +99,12 @@ impl Registry {
     }
 
     fn open_live(&self, id: &SessionId) -> io::Result<File> {
-        no_follow().read(true).open(self.layout.live(id))
+        let path = self.layout.live(id);
+        // Most sessions have none.
+        if atomic_file::is_absent(&path) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        no_follow().read(true).open(path)
     }
 
     /// Renews the lease of `session`, as it was read, and nothing else of it: not synced, see

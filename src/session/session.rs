@@ -134,6 +134,7 @@ pub struct Process {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Heartbeat {
     /// Wall time.
+    #[serde(deserialize_with = "super::record::time")]
     pub at: DateTime<Utc>,
     /// Milliseconds on the monotonic clock of the boot `place.boot_id`.
     pub monotonic_ms: u64,

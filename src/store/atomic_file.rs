@@ -6,6 +6,7 @@
 //! what to remove. Symbolic links are never followed: state lives where the layout says.
 //! Nor is a pipe in a file's place waited for.
 
+use std::borrow::Cow;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -18,6 +19,8 @@ use super::StoreError;
 
 /// A record larger than this is damaged: no record grows with use.
 const RECORD_MAX: u64 = 1 << 20;
+/// What most records fit in.
+const SHORT: usize = 2048;
 
 /// How far a write promises to survive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -198,24 +201,49 @@ pub fn remove(path: &Path) -> Result<(), StoreError> {
     }
 }
 
+/// Whether there is nothing at `path`: to ask that costs half of what it does to open it in vain.
+#[must_use]
+pub fn is_absent(path: &Path) -> bool {
+    path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
 /// Reads a whole file; `None` if there is none.
 ///
 /// # Errors
 /// [`StoreError::Io`], also for a symbolic link or a folder in the file's place;
 /// [`StoreError::Damaged`] for one of absurd size.
 pub fn read(what: &'static str, path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
-    let file = match no_follow().read(true).open(path) {
-        Ok(file) => file,
+    Ok(contents(what, path, &mut [0; SHORT])?.map(Cow::into_owned))
+}
+
+/// What is in the file at `path`, in `short` if there is room: a list reads a record or two of every
+/// thread, and has no memory of its own made for each.
+fn contents<'a>(
+    what: &'static str,
+    path: &Path,
+    short: &'a mut [u8; SHORT],
+) -> Result<Option<Cow<'a, [u8]>>, StoreError> {
+    let mut file = match no_follow().read(true).open(path) {
+        Ok(file) => file.take(RECORD_MAX + 1),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(StoreError::io("read", path)(error)),
     };
-    let mut contents = Vec::with_capacity(2048);
-    file.take(RECORD_MAX + 1).read_to_end(&mut contents).map_err(StoreError::io("read", path))?;
-    if contents.len() as u64 > RECORD_MAX {
+    let mut length = 0;
+    while length < SHORT {
+        match file.read(&mut short[length..]) {
+            Ok(0) => return Ok(Some(Cow::Borrowed(&short[..length]))),
+            Ok(read) => length += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(StoreError::io("read", path)(error)),
+        }
+    }
+    let mut whole = short.to_vec();
+    file.read_to_end(&mut whole).map_err(StoreError::io("read", path))?;
+    if whole.len() as u64 > RECORD_MAX {
         let reason = format!("it is larger than {RECORD_MAX} bytes");
         return Err(StoreError::Damaged { what, path: path.to_owned(), reason });
     }
-    Ok(Some(contents))
+    Ok(Some(Cow::Owned(whole)))
 }
 
 /// Reads a record: JSON with a `version`, which is looked at first so that a newer record
@@ -228,7 +256,7 @@ pub fn read_record<T: DeserializeOwned>(
     path: &Path,
     known: u64,
 ) -> Result<Option<T>, StoreError> {
-    match read(what, path)? {
+    match contents(what, path, &mut [0; SHORT])? {
         None => Ok(None),
         Some(contents) => parse_record(what, path, &contents, known).map(Some),
     }
@@ -264,7 +292,9 @@ pub fn parse_record<T: DeserializeOwned>(
             return Err(damaged(format!("it has version {version}, which never was")));
         }
     }
-    serde_json::from_slice(contents).map_err(|error| damaged(error.to_string()))
+    // As text that was looked at once, not again string by string.
+    let text = std::str::from_utf8(contents).map_err(|error| damaged(error.to_string()))?;
+    serde_json::from_str(text).map_err(|error| damaged(error.to_string()))
 }
 
 /// The version of a record that begins with it, as every record does that we wrote: it need not
