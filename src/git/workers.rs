@@ -3,12 +3,16 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 
 /// For how many pieces another worker is worth its start.
 const WORTH_A_WORKER: usize = 32;
 
 /// How many pieces a worker takes and tells of at once.
 const AT_ONCE: usize = 8;
+
+/// How long a worker is waited for to begin.
+const TO_BEGIN: Duration = Duration::from_millis(1);
 
 /// What `work` makes of each of `jobs`, in their order. Every worker has a `scratch` of its own,
 /// made for its number, which nobody else sees; the first is the caller itself. `tick` hears how
@@ -31,9 +35,11 @@ pub(crate) fn shared_out<Job: Sync, Scratch, Done: Send>(
     };
     thread::scope(|scope| {
         let (tell, told) = mpsc::channel();
+        let (begin, begun) = mpsc::channel();
         for worker in 1..workers {
-            let (tell, part, scratch) = (tell.clone(), &part, &scratch);
+            let (tell, begin, part, scratch) = (tell.clone(), begin.clone(), &part, &scratch);
             let work = move || {
+                let _ = begin.send(());
                 let mut scratch = scratch(worker);
                 while let Some(done) = part(&mut scratch)
                     && tell.send(done).is_ok()
@@ -43,6 +49,9 @@ pub(crate) fn shared_out<Job: Sync, Scratch, Done: Send>(
             if thread::Builder::new().spawn_scoped(scope, work).is_err() {
                 break;
             }
+            // As often as not the system has it begin where its maker runs, and when that one's turn is
+            // over: after milliseconds, in which all may be done.
+            let _ = begun.recv_timeout(TO_BEGIN);
         }
         drop(tell);
         let (mut parts, mut count) = (Vec::new(), 0);
@@ -58,7 +67,9 @@ pub(crate) fn shared_out<Job: Sync, Scratch, Done: Send>(
         }
         told.into_iter().for_each(&mut keep);
         parts.sort_unstable_by_key(|(part, _)| *part);
-        parts.into_iter().flat_map(|(_, done)| done).collect()
+        let mut all = Vec::with_capacity(jobs.len());
+        parts.into_iter().for_each(|(_, done)| all.extend(done));
+        all
     })
 }
 
