@@ -77,7 +77,7 @@ pub fn detail(context: &Context<'_>, thread: &ThreadName) -> Result<(Detail, Vec
     let commits = commits(context, &seen)?;
     let anchor = anchor(&seen).cloned();
     let mut findings = match &seen.tip {
-        Some(tip) => Some(examine(context, thread, tip, seen.target.clone(), anchor.as_ref())?),
+        Some(tip) => Some(examine(context, thread, tip, seen.target.as_deref().cloned(), anchor.as_ref())?),
         None => None,
     };
     if let Some(findings) = &mut findings {

@@ -148,7 +148,7 @@ fn landed_threads(context: &Context<'_>, dry_run: bool, report: &mut Report) -> 
             continue;
         }
         let is_contained = row.distance.as_ref().is_some_and(|distance| distance.ahead == 0);
-        if !is_contained && !land::is_on_target(context, row.record.as_ref(), tip)? {
+        if !is_contained && !land::is_on_target(context, row.record.as_deref(), tip)? {
             report.kept.push(format!("thread '{name}' stays: its target does not have what landed any more"));
             continue;
         }

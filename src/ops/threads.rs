@@ -7,6 +7,7 @@
 //! those that are shown.
 
 use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 
 use super::bound::{self, Bound, Unadopted};
 use super::land::taken_back;
@@ -47,11 +48,11 @@ pub struct Seen {
     /// Whether its ready mark is at the tip.
     pub ready: bool,
     /// Its record, if it has one that can be read.
-    pub record: Option<ThreadRecord>,
+    pub record: Option<Box<ThreadRecord>>,
     /// Its owner.
-    pub owner: Option<Owner>,
+    pub owner: Option<Box<Owner>>,
     /// The branch that it is meant to land on.
-    pub target: Option<Target>,
+    pub target: Option<Rc<Target>>,
     /// How it stands to the target, if it has both a tip and a target.
     pub distance: Option<Distance>,
     /// Whether the branch that it was made has its tip.
@@ -146,12 +147,7 @@ impl Seen {
 /// # Errors
 /// [`GitError`].
 pub fn list(context: &Context<'_>, which: Which) -> Result<(Vec<Seen>, Vec<String>), Error> {
-    let tips = context.repo.list_refs(THREADS)?.into_iter();
-    // A ref that was made by other means may have a name that no thread can have.
-    let named =
-        |(name, tip): (String, CommitId)| Some((ThreadName::parse(&name[THREADS.len()..]).ok()?, tip));
-    let tips: HashMap<ThreadName, CommitId> = tips.filter_map(named).collect();
-    let marks: HashMap<String, CommitId> = context.repo.list_refs(READY)?.into_iter().collect();
+    let (tips, marks) = (commits_below(context, THREADS)?, commits_below(context, READY)?);
     let (bound, mut unreadable) = bound::all(context);
     let mut names: Vec<ThreadName> = tips.keys().cloned().collect();
     // A worktree may outlive its thread; one of the user's own is no trace of it.
@@ -168,12 +164,20 @@ pub fn list(context: &Context<'_>, which: Which) -> Result<(Vec<Seen>, Vec<Strin
     let mut seen = Vec::with_capacity(names.len());
     for (thread, known) in names.into_iter().zip(known) {
         let tip = tips.get(&thread).cloned();
-        let ready = tip.is_some() && marks.get(&thread.ready_ref()) == tip.as_ref();
+        let ready = tip.is_some() && marks.get(&thread) == tip.as_ref();
         let bound = bound_to.remove(&thread).unwrap_or_default();
         seen.push(look.at(thread, known, tip, ready, bound, &mut unreadable));
     }
     look.compare(&mut seen, which, &mut unreadable)?;
     Ok((seen, unreadable))
+}
+
+/// What the refs below `prefix` are at, by the threads that they are named after. One that was made
+/// by other means may have a name that no thread can have.
+fn commits_below(context: &Context<'_>, prefix: &str) -> Result<HashMap<ThreadName, CommitId>, GitError> {
+    let named =
+        |(name, commit): (String, CommitId)| Some((ThreadName::parse(&name[prefix.len()..]).ok()?, commit));
+    Ok(context.repo.list_refs(prefix)?.into_iter().filter_map(named).collect())
 }
 
 /// One thread, and a sentence for each record that could not be read.
@@ -195,17 +199,17 @@ pub fn see(context: &Context<'_>, thread: &ThreadName) -> Result<(Seen, Vec<Stri
     Ok((seen.remove(0), unreadable))
 }
 
-/// What the records tell of a thread.
+/// What the records tell of a thread: where it was read, as a list hands it on a few times.
 struct Known {
-    record: Result<Option<ThreadRecord>, StoreError>,
-    owner: Option<Owner>,
+    record: Result<Option<Box<ThreadRecord>>, StoreError>,
+    owner: Option<Box<Owner>>,
 }
 
 impl Known {
     fn of(layout: &Layout, judge: Judge<'_>, thread: &ThreadName) -> Self {
         let record = ThreadRecord::read(layout, thread);
-        let owner = record.as_ref().ok().and_then(|record| judge.owner(record.as_ref()?));
-        Self { record, owner }
+        let owner = record.as_ref().ok().and_then(|record| judge.owner(record.as_ref()?)).map(Box::new);
+        Self { record: record.map(|record| record.map(Box::new)), owner }
     }
 }
 
@@ -216,11 +220,14 @@ fn known(context: &Context<'_>, threads: &[ThreadName]) -> Vec<Known> {
     shared_out(threads, |_| (), |(), thread| Known::of(layout, judge, thread), &mut |_| {})
 }
 
+/// The branches that a target is looked for by: what is configured, and where HEAD was.
+type Named = (Option<String>, Option<String>);
+
 /// What is looked up once for many threads.
 struct Look<'a> {
     context: &'a Context<'a>,
     journals: HashSet<String>,
-    targets: HashMap<(Option<String>, Option<String>), Option<Target>>,
+    targets: HashMap<Named, Option<Rc<Target>>>,
 }
 
 impl<'a> Look<'a> {
@@ -244,7 +251,7 @@ impl<'a> Look<'a> {
             unreadable.push(error.to_string());
             None
         });
-        let target = self.target(record.as_ref(), owner.as_ref());
+        let target = self.target(record.as_deref(), owner.as_deref());
         let serves = |bound: &Bound| {
             let owner = owner.as_ref().filter(|owner| owner.id == bound.binding.session);
             owner.is_some_and(|owner| owner.liveness.may_live())
@@ -263,7 +270,8 @@ impl<'a> Look<'a> {
             });
             worktrees.push(Place { left: !serves, unadopted, bound });
         }
-        let recovering = self.journals.contains(&thread.key());
+        // Most often nothing is in progress.
+        let recovering = !self.journals.is_empty() && self.journals.contains(&thread.key());
         Seen {
             thread,
             tip,
@@ -282,13 +290,14 @@ impl<'a> Look<'a> {
 
     /// The branch that a thread is meant to land on. That it is gone is no reason to hide the
     /// thread.
-    fn target(&mut self, record: Option<&ThreadRecord>, owner: Option<&Owner>) -> Option<Target> {
+    fn target(&mut self, record: Option<&ThreadRecord>, owner: Option<&Owner>) -> Option<Rc<Target>> {
         let configured = record.and_then(|record| record.target.clone());
         let configured = configured.or_else(|| self.context.settings.target.clone());
         let head = owner.and_then(|owner| owner.session.as_ref()?.head_branch.clone());
         let head = head.or_else(|| record?.head_branch.clone());
-        let look_up = |(configured, head): &(Option<String>, Option<String>)| {
-            default_target(self.context.repo, configured.as_deref(), head.as_deref()).ok().flatten()
+        let look_up = |(configured, head): &Named| {
+            let found = default_target(self.context.repo, configured.as_deref(), head.as_deref());
+            found.ok().flatten().map(Rc::new)
         };
         self.targets.entry((configured, head)).or_insert_with_key(look_up).clone()
     }

@@ -104,8 +104,8 @@ impl<'a> Grid<'a> {
     /// allow that.
     #[must_use]
     pub fn lines(&self, width: Option<usize>, color: bool) -> String {
-        let mut columns: Vec<Option<usize>> =
-            (0..self.header.len()).map(|at| Some(self.natural(at))).collect();
+        let natural: Vec<usize> = (0..self.header.len()).map(|at| self.natural(at)).collect();
+        let mut columns: Vec<Option<usize>> = natural.iter().copied().map(Some).collect();
         let mut keeps = vec![Keep::Start; columns.len()];
         let mut below = None;
         let total = |columns: &[Option<usize>]| {
@@ -138,7 +138,7 @@ impl<'a> Grid<'a> {
         for step in self.steps {
             let Step::Shorten(at, ..) = *step else { continue };
             let left = width.unwrap_or(0).saturating_sub(total(&columns));
-            columns[at] = columns[at].map(|now| (now + left).min(self.natural(at)).max(now));
+            columns[at] = columns[at].map(|now| (now + left).min(natural[at]).max(now));
         }
         let header: Vec<Cell> = self.header.iter().map(|title| Cell::new(*title)).collect();
         let mut text = String::new();

@@ -47,8 +47,12 @@ pub fn run(args: &Args, ground: &mut Ground<'_>) -> Result<(), Error> {
         ground.narrator.warning(&sentence);
     }
     let rows: Vec<documents::ThreadRow> = seen.iter().map(present::thread_row).collect();
-    match args.porcelain {
+    let printed = match args.porcelain {
         Some(Porcelain::V1) => ground.out.text(&text::porcelain(&rows, args.nul)).map_err(Error::Output),
         None => ground.print(&rows, |rows, style| text::list(rows, args.all, style)),
-    }
+    };
+    // The command is over: the system takes back at once what it would take long to give back
+    // piece by piece.
+    std::mem::forget((seen, rows));
+    printed
 }
