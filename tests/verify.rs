@@ -361,6 +361,11 @@ fn a_tip_without_its_files_is_found() {
         let bytes = fs::read(object(&sandbox.root(), &id)).expect("object");
         fs::remove_file(object(&sandbox.root(), &id)).expect("object");
         finds(&sandbox, &["t"], &[&format!("{id} is missing")]);
+        if what == "deep/er" {
+            fs::write(object(&sandbox.root(), &id), "no tree").expect("object");
+            finds(&sandbox, &["t"], &[&format!("tree {id} is damaged")]);
+            fs::remove_file(object(&sandbox.root(), &id)).expect("object");
+        }
         fs::write(object(&sandbox.root(), &id), bytes).expect("object");
     }
     sandbox.heddle(&["verify", "t"]).exits(0);

@@ -20,8 +20,10 @@ type Job = (git2::Oid, Option<git2::Oid>);
 /// What keeps a tree from being used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Flaw {
-    /// It needs an object, its kind and id, that is not here or cannot be read.
+    /// It needs an object, its kind and id, that is not here.
     Missing(String),
+    /// It needs a tree, its kind and id, that is here and cannot be read as one.
+    Damaged(String),
     /// It, or one below it, is not as Git writes trees, in words that go on from "its tree".
     Malformed(String),
 }
@@ -53,7 +55,8 @@ impl Look<'_> {
             let tree = odb.read(id).ok().filter(|object| object.kind() == git2::ObjectType::Tree);
             let Some(entries) = tree.as_ref().and_then(|tree| parsed(tree.data(), id.as_bytes().len()))
             else {
-                return Some(Flaw::Missing(format!("tree {id}")));
+                let flaw = if odb.exists(id) { Flaw::Damaged } else { Flaw::Missing };
+                return Some(flaw(format!("tree {id}")));
             };
             if let Some(fault) = tree_form::fault(&entries) {
                 return Some(Flaw::Malformed(fault));

@@ -220,6 +220,10 @@ pub fn verify(context: &Context<'_>, request: &Request, progress: &dyn Fn(Step))
                     let message = format!("its tree is not complete: {object} is missing");
                     subject.lack(Finding::of(Check::Tip, message), damage);
                 }
+                Some(Flaw::Damaged(object)) => {
+                    let message = format!("its tree is not complete: {object} is damaged");
+                    subject.find(Finding { hint: Some(FSCK), ..Finding::of(Check::Tip, message) });
+                }
                 Some(Flaw::Malformed(fault)) => {
                     subject.find(Finding::of(Check::Tip, format!("its tree {fault}")));
                 }
@@ -259,6 +263,7 @@ struct Damage {
 }
 
 const UNSHALLOW: &str = "git fetch --unshallow gets all of it; in a workflow, fetch-depth: 0";
+const FSCK: &str = "git fsck tells what is damaged; fetch into a fresh clone what another repository has";
 const WHOLE: &str = "clone without --filter; or git fetch --refetch --no-filter with the remote and the refspec of the threads gets what is lacking";
 
 impl Finding {
