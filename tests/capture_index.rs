@@ -364,3 +364,29 @@ fn an_empty_file_that_was_announced_is_added_by_its_capture() {
         assert_eq!(committed, name, "split: {split}, {paths:?}");
     }
 }
+
+#[test]
+fn a_path_that_git_does_not_take_is_a_bad_argument() {
+    for own in [true, false] {
+        let sandbox = repository();
+        let (id, folder) = session(&sandbox, "t", own);
+        put(&folder, "a", "changed\n");
+        let before = (sandbox.tip("t"), sandbox.git_in(&folder, &["status", "--porcelain"]));
+        for (path, reason) in
+            [(":(bad)a", "magic 'bad'"), (":(top", "')'"), ("", "empty string"), ("../a", "outside")]
+        {
+            let args = ["agent", "capture", "--session", &id, "-m", "x", "--", "b", path];
+            let answer = sandbox.heddle_in(&folder, &args).exits(2);
+            assert!(answer.stderr.starts_with("error: bad path: "), "{answer:?}");
+            assert!(answer.stderr.contains(reason), "{answer:?}");
+            assert_eq!(answer.json()["error"]["kind"], "usage");
+        }
+        assert_eq!(before, (sandbox.tip("t"), sandbox.git_in(&folder, &["status", "--porcelain"])));
+        // Where it is told that paths are nothing but names, it is one that is not there.
+        let literal = [("GIT_LITERAL_PATHSPECS", "1")];
+        let path = folder.to_string_lossy();
+        let args = ["-C", &path, "agent", "capture", "--session", &id, "-m", "x", "--", ":(bad)a"];
+        let answer = sandbox.heddle_with(&literal, &args).exits(1);
+        assert!(answer.stderr.contains("did not match"), "{answer:?}");
+    }
+}

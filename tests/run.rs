@@ -420,8 +420,15 @@ def wait_for(word, times=1):
 os.write(fd, b"PS1='pro''mpt> '; stty -echo\n"); wait_for(b"prompt> ")
 os.write(fd, (sys.argv[1] + " agent run --thread t -- sh -c 'trap \"echo got-int; exit 6\" INT; echo be''gun; while :; do read line; done'\n").encode())
 wait_for(b"begun")
+# Which group of processes the keys of the terminal go to.
+running = os.tcgetpgrp(fd)
 os.write(fd, b"\x1a"); wait_for(b"Stopped")
-os.write(fd, b"fg\n"); time.sleep(0.3)
+os.write(fd, b"fg\n")
+end = time.time() + 20
+while os.tcgetpgrp(fd) != running:
+    if time.time() > end:
+        sys.stderr.write("not in the foreground again: %r\n" % seen); sys.exit(1)
+    time.sleep(0.01)
 os.write(fd, b"\x03"); wait_for(b"\r\ngot-int\r\n")
 os.write(fd, b"echo status=$?\n"); wait_for(b"status=6")
 if seen.count(b"\ngot-int\r") != 1:

@@ -18,7 +18,7 @@ pub use super::complete::Flaw;
 use super::listing::{self, Listed};
 use super::merge::{Conflicts, is_plain, scratch_objects};
 use super::objects::Objects;
-use super::program::Program;
+use super::program::{Program, hand_on_pathspecs};
 use super::trailers::{Stamp, may_claim, stamp};
 use super::{GitError, Repo};
 use crate::names::{CommitId, TreeId};
@@ -459,6 +459,7 @@ impl Repo {
         command.args(["-z", "--no-renames", "--always", "--ignore-submodules=none", "--"]).args(pathspecs);
         if !pathspecs.is_empty() {
             command.current_dir(cwd);
+            hand_on_pathspecs(&mut command);
         }
         let input: String = commits.iter().map(|commit| format!("{commit}\n")).collect();
         Ok(parse_touched(&Program::run(&mut command, Some(input.as_bytes()))?))

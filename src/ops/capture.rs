@@ -85,7 +85,7 @@ pub struct Captured {
 ///
 /// # Errors
 /// [`crate::session::SessionError`] if the session is lost, before or after staging;
-/// [`Error::Drift`] if thread or worktree are elsewhere; [`GitError`] for what Git refuses.
+/// [`Error::Usage`] for a path that Git does not take; [`Error::Drift`] if thread or worktree are elsewhere; [`GitError`] for what Git refuses.
 pub fn capture(context: &Context<'_>, claim: &Claim, request: &Request) -> Result<Captured, Error> {
     let captured = capture_here(context, claim, request)?;
     // Nothing is locked any more.
@@ -114,11 +114,24 @@ fn capture_here(context: &Context<'_>, claim: &Claim, request: &Request) -> Resu
     {
         return Err(unfinished(fault));
     }
-    let mut captured = make(context, &acting, request, worktree, &ground)?;
+    let made = make(context, &acting, request, worktree, &ground);
+    let mut captured = made.map_err(|error| fault_of_paths(repo, request, error))?;
     // After it was asked in vain, which is told.
     remove_stale(repo.git_dir());
     captured.warnings.extend(cleared_up);
     Ok(captured)
+}
+
+/// What Git said of the paths that were given, if it is they that it does not take, instead of the
+/// `error` that it ended with.
+fn fault_of_paths(repo: &Repo, request: &Request, error: Error) -> Error {
+    if !matches!(error, Error::Git(GitError::Program { .. })) || request.pathspec.is_empty() {
+        return error;
+    }
+    match repo.fault_of_pathspecs(&request.pathspec, &request.cwd) {
+        Ok(Some(fault)) => Error::Usage { message: format!("bad path: {fault}") },
+        Ok(None) | Err(_) => error,
+    }
 }
 
 /// The refusal for what is in progress here, or not merged.
