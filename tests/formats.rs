@@ -348,6 +348,24 @@ fn a_git_that_was_told_of_this_repository_may_hold_a_lock_and_one_of_another_may
     }
 }
 
+#[test]
+fn a_watcher_of_another_worktree_holds_no_lock() {
+    let _alone = LOCKS_OF_GIT.lock();
+    let watched = Sandbox::new();
+    let session = text(&watched.reserve("t", &["--watch"]), "session_id");
+    // It stands in the root folder, and is older than this repository.
+    let sandbox = Sandbox::new();
+    let lock = sandbox.root().join(".git/refs/heads/main.lock");
+    // A git of another test may be there, and ends; the watcher stays.
+    let removed = (0..20).any(|_| {
+        fs::write(&lock, "").expect("written");
+        sandbox.heddle(&["doctor", "--fix"]);
+        !lock.exists()
+    });
+    watched.heddle(&["agent", "release", "--session", &session]).exits(0);
+    assert!(removed);
+}
+
 /// Held by tests of which one has a Git that may work anywhere, for all one can tell.
 static LOCKS_OF_GIT: Mutex<()> = Mutex::new(());
 

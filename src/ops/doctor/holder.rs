@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use crate::context::Context;
+use crate::ops::stay::STAY;
 use crate::platform::{listed_is_gone, since_boot, waiting_for_us};
 use crate::store::atomic_file;
 use crate::store::journal::FileIdentity;
@@ -144,6 +145,9 @@ impl Ours {
         let words = |file: &str| fs::read(process.join(file));
         let (Ok(environment), Ok(arguments)) = (words("environ"), words("cmdline")) else { return false };
         let told = Told { environment: &environment, arguments: &arguments };
+        if told.locks_nothing() {
+            return true;
+        }
         // What makes a repository works on one that nobody told it of, and that is younger.
         // Both clocks go in steps, of at most 10 ms.
         let after = |born: SystemTime, started| started > born + Duration::from_millis(50);
@@ -273,6 +277,19 @@ impl<'a> Told<'a> {
             && (self.words().any(named) || self.variables().any(|word| word.starts_with(b"GIT_CONFIG=")))
     }
 
+    /// Whether it is one that stays for long, wherever it stands, and locks no repository: our own
+    /// watcher, what keeps passwords, and what serves others by a process for each.
+    fn locks_nothing(&self) -> bool {
+        let mut words = self.words();
+        let program =
+            words.next().unwrap_or_default().rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+        match (program, words.next().unwrap_or_default()) {
+            (b"git-heddle", verb) => verb == STAY.as_bytes(),
+            (b"git", verb) => verb == b"daemon" || verb.starts_with(b"credential"),
+            (program, _) => program == b"git-daemon" || program.starts_with(b"git-credential"),
+        }
+    }
+
     /// Whether it may make a repository.
     fn makes_one(&self) -> bool {
         self.words().any(|word| matches!(word, b"clone" | b"init" | b"init-db"))
@@ -349,6 +366,28 @@ mod tests {
         assert!(writes(&["git", "config", "--file=/repo/.git/config", "a.b", "c"]));
         assert!(!writes(&["git", "config", "a.b", "c"]) && !writes(&["git", "gc"]));
         assert!(told(&[], &["git", "clone", "--quiet", "a", "b"], |told| told.makes_one()));
+    }
+
+    #[test]
+    fn what_only_stays_locks_nothing() {
+        let locks_nothing = |arguments: &[&str]| told(&[], arguments, |told| told.locks_nothing());
+        for arguments in [
+            &["/usr/bin/git-heddle", "__watch", "/tree", "agent-1"][..],
+            &["git", "credential-cache--daemon", "/socket"],
+            &["/usr/lib/git-core/git-credential-cache--daemon", "/socket"],
+            &["git-daemon", "--export-all"],
+        ] {
+            assert!(locks_nothing(arguments), "{arguments:?}");
+        }
+        for arguments in [
+            &["git-heddle", "thread", "land"][..],
+            &["git", "commit", "daemon"],
+            &["git", "-C", "daemon", "gc"],
+            &["gitea"],
+            &[],
+        ] {
+            assert!(!locks_nothing(arguments), "{arguments:?}");
+        }
     }
 
     #[test]
