@@ -12,6 +12,7 @@ pub mod changes;
 #[path = "platform/no_changes.rs"]
 pub mod changes;
 pub mod job;
+pub mod umask;
 
 use std::fs::File;
 use std::io::{self, Read as _};

@@ -83,7 +83,9 @@ pub fn open(settings: &Settings) -> Result<Repo, Error> {
         })?;
     }
     let start = settings.repo.clone().unwrap_or_else(|| PathBuf::from("."));
-    Ok(Repo::open(&start)?)
+    let repo = Repo::open(&start)?;
+    repo.share()?;
+    Ok(repo)
 }
 
 /// On whose behalf a command acts: flags first, then the environment.

@@ -22,6 +22,7 @@ use super::program::{Program, hand_on_pathspecs};
 use super::trailers::{Stamp, may_claim, stamp};
 use super::{GitError, Repo};
 use crate::names::{CommitId, TreeId};
+use crate::platform::umask;
 
 /// A commit as it is stored.
 #[derive(Debug, Clone)]
@@ -208,7 +209,7 @@ impl Repo {
         command.env("GIT_FLUSH", "0");
         let start = |source| GitError::Start { source };
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().map_err(start)?;
+        let mut child = umask::users(|| command.spawn()).map_err(start)?;
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let said = std::thread::scope(|scope| {
             scope.spawn(move || {

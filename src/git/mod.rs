@@ -50,6 +50,7 @@ pub mod repo;
 pub mod rules;
 mod said;
 pub mod scratch;
+mod sharing;
 pub mod stage;
 mod staged;
 mod still;

@@ -19,6 +19,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::{GitError, said};
+use crate::platform::umask;
 use crate::store::voucher::{self, Voucher};
 
 /// What `git rev-parse --local-env-vars` lists, without the variables that carry `git -c`.
@@ -190,7 +191,8 @@ impl Program {
         {
             command.current_dir(here);
         }
-        let status = command.status().map_err(|source| GitError::Start { source })?;
+        let ended = umask::users(|| command.spawn()).and_then(|mut git| git.wait());
+        let status = ended.map_err(|source| GitError::Start { source })?;
         let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
         Ok(u8::try_from(code).unwrap_or(1))
     }
@@ -206,7 +208,7 @@ impl Program {
         if input.is_some() {
             command.stdin(Stdio::piped());
         }
-        let mut child = command.spawn().map_err(start)?;
+        let mut child = umask::users(|| command.spawn()).map_err(start)?;
         let Some((mut stdin, input)) = child.stdin.take().zip(input) else {
             return said::read(child).map_err(start);
         };

@@ -15,6 +15,7 @@ use std::process::Stdio;
 
 use super::program::Program;
 use super::{GitError, Repo};
+use crate::platform::umask;
 
 /// How many loose objects Git leaves alone unless told otherwise.
 const LOOSE: u64 = 6_700;
@@ -33,9 +34,10 @@ pub fn tend(repo: &Repo) {
         command.stdout(Stdio::null()).stderr(Stdio::null());
         // Git before 2.47 goes into the background by itself, after that only when it is told to in
         // words that it did not know before. It does so here whatever its version.
-        match in_background(repo).unwrap_or(true) {
-            true => drop(command.process_group(0).spawn()),
-            false => drop(command.status()),
+        if in_background(repo).unwrap_or(true) {
+            let _ = umask::users(|| command.process_group(0).spawn());
+        } else {
+            let _ = umask::users(|| command.spawn()).and_then(|mut git| git.wait());
         }
     }
 }

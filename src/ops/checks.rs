@@ -15,6 +15,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::git::program::scrub;
+use crate::platform::umask;
 
 /// Secrets of the session. A check that prints its environment would write them into the
 /// log; what a check needs to know is in `HEDDLE_SESSION` and `HEDDLE_THREAD`.
@@ -139,8 +140,8 @@ pub fn run_with(
     shell.envs(environment.iter().copied());
     shell.arg("-c").arg(command).current_dir(worktree).stdin(Stdio::null()).stdout(stdout).stderr(stderr);
     let started = Instant::now();
-    let status =
-        shell.status().map_err(|source| CheckError::Start { command: command.to_owned(), source })?;
+    let ended = umask::users(|| shell.spawn()).and_then(|mut shell| shell.wait());
+    let status = ended.map_err(|source| CheckError::Start { command: command.to_owned(), source })?;
     Ok(CheckRun {
         command: command.to_owned(),
         status: CheckStatus::of(status),

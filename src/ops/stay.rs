@@ -15,7 +15,7 @@ use crate::context::Context;
 use crate::git::Repo;
 use crate::git::program::scrub;
 use crate::names::SessionId;
-use crate::platform::{System, Watch};
+use crate::platform::{System, Watch, umask};
 use crate::session::Session;
 use crate::thread::locked::liveness_of;
 use crate::watch::Watcher;
@@ -40,7 +40,8 @@ pub fn start(context: &Context<'_>, session: &Session) -> Option<String> {
         // A folder that it works in could be neither removed nor unmounted.
         command.arg(STAY).arg(worktree).arg(session.session_id.as_str()).current_dir("/");
         command.env_remove("HEDDLE_TOKEN").env_remove("HEDDLE_REQUEST_TOKEN");
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        umask::users(|| command.spawn())
     };
     spawn().err().map(|error| format!("the worktree is not watched: {error}"))
 }
@@ -58,6 +59,7 @@ pub fn stay(args: &[OsString]) -> u8 {
 /// Watches until the session is over; `None` if that cannot be begun.
 fn watch_over(worktree: &Path, id: &SessionId) -> Option<()> {
     let repo = Repo::at(worktree).ok()?;
+    repo.share().ok()?;
     let platform = System::new();
     let context = Context::new(&repo, &platform, "watching").ok()?;
     let records = Watch::new(&context.layout.threads()).ok()?;

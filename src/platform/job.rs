@@ -24,7 +24,7 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, kill, raise, signal};
 use nix::unistd::Pid;
 
-use super::Watch;
+use super::{Watch, umask};
 
 /// The hidden first argument with which this program is a gate.
 pub const GATE: &str = "__gate";
@@ -101,7 +101,7 @@ impl Gate {
         let masked: Vec<String> = before.iter().map(|signal| (signal as i32).to_string()).collect();
         gate.args([GATE, &reader.as_raw_fd().to_string(), &masked.join(",")]).args(command);
         prepare(&mut gate);
-        let child = gate.spawn()?;
+        let child = umask::users(|| gate.spawn())?;
         drop(OwnedFd::from(reader));
         Ok((child, writer))
     }

@@ -20,6 +20,9 @@ use crate::store::{Layout, StoreError};
 
 const WHAT: &str = "session record";
 
+/// How long after a pruning the next one is.
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
 /// The records of one repository.
 #[derive(Debug, Clone)]
 pub struct Registry {
@@ -191,13 +194,16 @@ impl Registry {
             began.is_none_or(|began| before(began, retention))
         };
         let marker = self.layout.pruned();
-        if marker.exists() && !older(&marker, Duration::from_secs(24 * 3600)) {
+        if marker.exists() && !older(&marker, DAY) {
             return;
         }
         // The marker first: of many processes that come by, few then walk the folder.
         let marked = no_follow().write(true).create(true).truncate(true).open(&marker);
-        if marked.and_then(|file| file.set_modified(now)).is_err() {
-            return;
+        match marked.and_then(|file| file.set_modified(now)) {
+            // It is another user's, and was emptied just now.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && !older(&marker, DAY) => {}
+            Err(_) => return,
+            Ok(()) => {}
         }
         for id in self.ended_ids().unwrap_or_default().iter().filter(|id| may_be_old(id)) {
             let path = self.layout.ended_session(id);

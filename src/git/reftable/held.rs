@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 
 use super::super::GitError;
 use super::super::program::{self, Program};
+use crate::platform::umask;
 use crate::store::Layout;
 use crate::store::atomic_file::no_follow;
 use crate::store::journal::{FileIdentity, Helper};
@@ -62,7 +63,7 @@ impl Prepared {
         let stderr = tempfile::tempfile().map_err(start)?;
         command.env("LC_ALL", "C").stdin(Stdio::piped()).stdout(Stdio::piped());
         command.stderr(stderr.try_clone().map_err(start)?);
-        let mut child = command.spawn().map_err(start)?;
+        let mut child = umask::users(|| command.spawn()).map_err(start)?;
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
         let stdout = BufReader::new(stdout.ok_or_else(|| start(std::io::ErrorKind::BrokenPipe.into()))?);
         let identity = FileIdentity { dev: 0, ino: 0, born: None, helper: None };
