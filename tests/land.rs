@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use support::{Answer, Sandbox, assert_same, snapshot_of, text};
+use support::{Answer, Sandbox, assert_same, put, snapshot_of, text};
 use support_program::write_program;
 
 /// A thread with one capture that writes `content` to `file`, ready; its session.
@@ -535,4 +535,35 @@ fn a_lock_on_the_target_is_waited_for_and_then_named() {
         });
         sandbox.heddle(&["thread", "land", "a"]).exits(0);
     });
+}
+
+#[test]
+fn a_merge_driver_has_its_files_in_no_worktree() {
+    let sandbox = Sandbox::new();
+    let (root, seen) = (sandbox.root(), sandbox.home().join("seen"));
+    put(&root, ".gitattributes", "file merge=mine\n");
+    put(&root, "file", "one\n");
+    fs::create_dir(root.join("tools")).expect("folder");
+    // Named from the top of the worktree. What it is given lies where it runs, and not there.
+    write_program(
+        root.join("tools/merge"),
+        format!("#!/bin/sh\n[ -e \"$1\" ] && ls -A {root:?}* >>{seen:?}\ncat \"$2\" >\"$1\"\n"),
+    );
+    sandbox.git(&["config", "merge.mine.driver", "./tools/merge %A %B"]);
+    sandbox.git(&["add", "-A"]);
+    sandbox.git(&["commit", "-q", "-m", "A driver"]);
+    let reserved = sandbox.reserve("x", &["--worktree"]);
+    let (session, tree) = (text(&reserved, "session_id"), text(&reserved, "path"));
+    put(tree.as_ref(), "file", "theirs\n");
+    sandbox.heddle_in(tree.as_ref(), &["agent", "capture", "--session", &session, "-m", "theirs"]).exits(0);
+    sandbox.commit_in(&root, "file", "ours\n");
+    sandbox.heddle_in(tree.as_ref(), &["thread", "show", "x"]).exits(0);
+    sandbox.heddle_in(tree.as_ref(), &["agent", "ready", "--session", &session]).exits(0);
+    sandbox.heddle(&["verify", "x"]).exits(0);
+    sandbox.heddle(&["agent", "release", "--session", &session]).exits(0);
+    sandbox.heddle(&["thread", "land", "x"]).exits(0);
+    assert_eq!(sandbox.git(&["show", "main:file"]), "theirs");
+    let seen = fs::read_to_string(&seen).expect("the driver ran");
+    assert!(seen.matches("tools").count() >= 4, "{seen}");
+    assert!(!seen.contains(".merge_file"), "{seen}");
 }

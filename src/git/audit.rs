@@ -16,7 +16,7 @@ use super::backend::Value;
 use super::complete;
 pub use super::complete::Flaw;
 use super::listing::{self, Listed};
-use super::merge::{Conflicts, is_plain, scratch_objects};
+use super::merge::{Conflicts, is_plain, scratch_folder};
 use super::objects::Objects;
 use super::program::{Program, hand_on_pathspecs};
 use super::trailers::{Stamp, may_claim, stamp};
@@ -366,10 +366,11 @@ impl Repo {
         if tips.is_empty() {
             return Ok(Vec::new());
         }
-        let scratch = scratch_objects()?;
+        let scratch = scratch_folder()?;
         let mut command = self.auditor(["-c", "core.fsync=none", &format!("--attr-source={target}")]);
         command.args(["merge-tree", "--write-tree", "--stdin", "--name-only", "-z", "--no-messages"]);
         self.write_objects_to(&mut command, scratch.path());
+        let _aside = self.run_aside(&mut command)?;
         let input: String = tips.iter().map(|tip| format!("{target} {tip}\n")).collect();
         let output = Program::run(&mut command, Some(input.as_bytes()))?;
         let merges = parse_merges(&output);

@@ -69,6 +69,7 @@ impl Repo {
         args.extend(base.map(|base| format!("--merge-base={base}")));
         args.extend([ours.as_str().to_owned(), theirs.as_str().to_owned()]);
         let mut command = self.program().command(args);
+        let _aside = self.run_aside(&mut command)?;
         let output = Program::output(&mut command, None)?;
         match output.status.code() {
             Some(0) => {

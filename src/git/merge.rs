@@ -136,7 +136,7 @@ pub fn conflicts(repo: &Repo, target: &CommitId, tip: &CommitId) -> Result<Confl
         return Ok(Conflicts::default());
     }
 
-    let scratch = scratch_objects()?;
+    let scratch = scratch_folder()?;
     // What is written here is thrown away, so syncing it would only cost time. Both
     // revisions are full ids that were looked up above: an exit status of 1 therefore
     // means a conflict, and not a name that Git does not know.
@@ -153,6 +153,7 @@ pub fn conflicts(repo: &Repo, target: &CommitId, tip: &CommitId) -> Result<Confl
         tip.as_str(),
     ]);
     repo.write_objects_to(&mut command, scratch.path());
+    let _aside = repo.run_aside(&mut command)?;
     let output = Program::output(&mut command, None)?;
     match output.status.code() {
         Some(0) => Ok(Conflicts::default()),
@@ -172,8 +173,8 @@ pub(in crate::git) fn is_plain(repo: &Repo, base: git2::Oid, ours: git2::Oid, th
     plain().unwrap_or(false)
 }
 
-/// A folder for objects that are thrown away.
-pub(in crate::git) fn scratch_objects() -> Result<tempfile::TempDir, GitError> {
+/// A folder for what is thrown away.
+pub(in crate::git) fn scratch_folder() -> Result<tempfile::TempDir, GitError> {
     tempfile::Builder::new().prefix("git-heddle-merge-").tempdir().map_err(|source| GitError::Io {
         action: "create a temporary folder in",
         path: std::env::temp_dir(),

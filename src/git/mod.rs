@@ -5,6 +5,7 @@
 //! on the user's configuration (filters, hooks, signing, merging) is done by the user's own
 //! git, started by [`program`].
 
+mod aside;
 pub mod audit;
 mod backend;
 pub mod changed;
