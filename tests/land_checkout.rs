@@ -518,3 +518,33 @@ fn a_target_that_is_being_rebased_or_bisected_stays_where_it_is() {
     sandbox.git(&["bisect", "reset"]);
     sandbox.heddle(&["thread", "land", "a"]).exits(0);
 }
+
+#[test]
+fn a_submodule_that_moves_with_the_files_is_taken_back_with_them() {
+    let sandbox = Sandbox::new();
+    let (root, module) = (sandbox.root(), sandbox.home().join("module"));
+    sandbox.git(&["init", "--quiet", "-b", "main", &module.to_string_lossy()]);
+    sandbox.git_in(&module, &["commit", "--quiet", "--allow-empty", "-m", "one"]);
+    sandbox.git(&["-c", "protocol.file.allow=always", "submodule", "--quiet", "add", "../module", "sub"]);
+    sandbox.git(&["commit", "--quiet", "-m", "A submodule"]);
+    sandbox.git_in(&module, &["commit", "--quiet", "--allow-empty", "-m", "two"]);
+    let two = sandbox.git_in(&module, &["rev-parse", "HEAD"]);
+    sandbox.git_in(&root.join("sub"), &["fetch", "--quiet"]);
+    sandbox.git(&["config", "submodule.recurse", "true"]);
+    // A worktree is made without its submodules, as by `git worktree add`.
+    let reserved = sandbox.reserve("t", &["--worktree"]);
+    let (session, path) = (text(&reserved, "session_id"), PathBuf::from(text(&reserved, "path")));
+    sandbox.git_in(&path, &["-c", "protocol.file.allow=always", "submodule", "--quiet", "update", "--init"]);
+    sandbox.git_in(&path.join("sub"), &["checkout", "--quiet", &two]);
+    sandbox.heddle_in(&path, &["agent", "ready", "--session", &session, "-m", "two"]).exits(0);
+    sandbox.heddle(&["agent", "release", "--session", &session]).exits(0);
+    let refuses = "[ \"$1\" = prepared ] && grep -q refs/heads/main && exit 1; exit 0\n";
+    hook(&sandbox, "reference-transaction", refuses);
+    sandbox.heddle(&["thread", "land", "t"]).exits(1);
+    assert_eq!(sandbox.git(&["status", "--porcelain"]), "");
+    assert_nothing_left(&sandbox);
+    fs::remove_file(root.join(".git/hooks/reference-transaction")).expect("the hook");
+    sandbox.heddle(&["thread", "land", "t"]).exits(0);
+    assert_eq!(sandbox.git(&["status", "--porcelain"]), "");
+    assert_eq!(sandbox.git_in(&root.join("sub"), &["rev-parse", "HEAD"]), two);
+}

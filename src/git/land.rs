@@ -307,7 +307,9 @@ impl<'repo> Scratch<'repo> {
     /// [`GitError::Program`].
     pub fn go_to(&self, commit: &CommitId) -> Result<(), GitError> {
         let git = self.repo.program_in(&self.folder);
-        let mut checkout = git.command(["checkout", "--quiet", "--force", "--detach", commit.as_str()]);
+        let mut checkout =
+            git.command(["checkout", "--quiet", "--force", "--no-recurse-submodules", "--detach"]);
+        checkout.arg(commit.as_str());
         Program::run_vouched(&mut checkout, None, self.repo.common_dir())?;
         Program::run(&mut git.command(["clean", "-ffdq"]), None).map(drop)
     }

@@ -402,8 +402,9 @@ impl Moving {
     /// them, has, if it is what this move left of it; the paths of the others.
     fn settle(&self, commit: &CommitId) -> Result<Vec<String>, GitError> {
         let forward = *commit == self.plan.to;
+        let index = if forward { "moved" } else { "index" };
         let (mut write, mut remove, mut foreign) = (Vec::new(), Vec::new(), Vec::new());
-        let differences = self.differences()?;
+        let (differences, submodules) = self.differences()?;
         let there = self.look_at(&differences)?;
         for (difference, there) in differences.into_iter().zip(there) {
             let (want, other) = match forward {
@@ -430,11 +431,22 @@ impl Moving {
                 .iter()
                 .flat_map(|path| path.as_os_str().as_bytes().iter().copied().chain([0]))
                 .collect();
-            let index = if forward { "moved" } else { "index" };
             let mut command = self.git(index, ["checkout-index", "--force", "-z", "--stdin"]);
             Program::run(&mut command, Some(&input))?;
         }
+        if !submodules.is_empty() && self.moves_submodules()? {
+            let mut command = self.git(index, ["submodule", "--quiet", "update", "--checkout", "--no-fetch"]);
+            command.arg("--").args(&submodules);
+            if !Program::output(&mut command, None)?.status.success() {
+                foreign.extend(submodules.iter().map(|path| path.display().to_string()));
+            }
+        }
         Ok(foreign)
+    }
+
+    /// Whether Git moves submodules along with the files (`submodule.recurse`).
+    fn moves_submodules(&self) -> Result<bool, GitError> {
+        Ok(Repo::at(&self.checkout.git_dir)?.config()?.bool("submodule.recurse")?.unwrap_or(false))
     }
 
     /// Removes a file of the checkout, and the folders that are empty without it.
@@ -454,20 +466,21 @@ impl Moving {
         Ok(())
     }
 
-    /// The paths that differ between the two commits; submodules are nobody's files.
-    fn differences(&self) -> Result<Vec<Difference>, GitError> {
+    /// The paths that differ between the two commits, and those of them that are submodules.
+    fn differences(&self) -> Result<(Vec<Difference>, Vec<PathBuf>), GitError> {
         let (from, to) = (self.plan.from.as_str(), self.plan.to.as_str());
         let mut command =
             self.git("index", ["diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev"]);
         command.args([from, to, "--"]);
         let output = Program::run(&mut command, None)?;
         let mut fields = output.split(|byte| *byte == 0);
-        let mut found = Vec::new();
+        let (mut found, mut submodules) = (Vec::new(), Vec::new());
         while let (Some(line), Some(path)) = (fields.next(), fields.next()) {
             let line = String::from_utf8_lossy(line);
             let words: Vec<&str> = line.trim_start_matches(':').split(' ').collect();
             let [mode, new_mode, id, new_id, _] = words.as_slice() else { continue };
             if [mode, new_mode].iter().any(|mode| **mode == "160000") {
+                submodules.push(PathBuf::from(OsStr::from_bytes(path)));
                 continue;
             }
             let blob = |mode: &str, id: &str| {
@@ -479,7 +492,7 @@ impl Moving {
                 to: blob(new_mode, new_id),
             });
         }
-        Ok(found)
+        Ok((found, submodules))
     }
 
     /// What there is in the checkout at each of the paths.

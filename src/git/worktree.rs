@@ -192,7 +192,8 @@ impl Repo {
         captures: &FileLock,
     ) -> Result<(), GitError> {
         let git = made.program(self.is_durable());
-        let mut reset = git.command(["reset", "--hard", "--quiet"]);
+        // As `git worktree add` does: the submodules are not there yet.
+        let mut reset = git.command(["reset", "--hard", "--quiet", "--no-recurse-submodules"]);
         captures.lend_to(&mut reset);
         Program::run_vouched(&mut reset, None, self.common_dir())?;
         let none = "0".repeat(commit.as_str().len());
