@@ -390,3 +390,36 @@ fn a_path_that_git_does_not_take_is_a_bad_argument() {
         assert!(answer.stderr.contains("did not match"), "{answer:?}");
     }
 }
+
+#[test]
+fn what_was_staged_of_a_named_path_goes_also_where_files_do_not_tell_all() {
+    for (key, value) in
+        [("core.fileMode", "false"), ("core.symlinks", "false"), ("core.sparseCheckout", "true")]
+    {
+        let sandbox = repository();
+        sandbox.git(&["config", key, value]);
+        let (id, folder) = session(&sandbox, "t", true);
+        let git = |args: &[&str]| sandbox.git_in(&folder, args);
+        // Staged, and then taken back in the files.
+        put(&folder, "b", "bad\n");
+        put(&folder, "gone", "gone\n");
+        git(&["add", "b", "gone"]);
+        put(&folder, "b", "b\n");
+        fs::remove_file(folder.join("gone")).expect("remove");
+        git(&["rm", "--quiet", "--cached", ".env"]);
+        // Of what is not named, all stays.
+        put(&folder, "d/c", "staged\n");
+        git(&["add", "d/c"]);
+        put(&folder, "a", "changed\n");
+        git(&["add", "--chmod=+x", "a"]);
+        let changed = captured(&sandbox, &folder, &id, &["--", "a", "b", ".env", "*one"]);
+        assert_eq!(changed, json!(["a"]), "{key}");
+        // Where files do not tell it, the index alone knows that a file is executable.
+        let status = if key == "core.fileMode" { "M  a\nM  d/c" } else { "M  d/c" };
+        assert_eq!(git(&["status", "--porcelain"]), status, "{key}");
+        git(&["-c", "heddle.hooks=off", "commit", "--quiet", "-m", "By hand"]);
+        assert_eq!(git(&["show", "HEAD:b"]), "b", "{key}");
+        assert!(!git(&["ls-tree", "HEAD", ".env"]).is_empty(), "{key}");
+        assert!(git(&["ls-tree", "HEAD", "gone"]).is_empty(), "{key}");
+    }
+}

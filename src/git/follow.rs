@@ -29,6 +29,7 @@ use super::refs::{Expected, Intent};
 use super::reftable::lock_below;
 use super::repo::Head;
 use super::stage::{Staging, Stamp, io_error};
+use super::staged::Modes;
 use super::{GitError, Repo};
 use crate::names::CommitId;
 use crate::store::at_once;
@@ -206,9 +207,13 @@ impl Staging<'_> {
         let mut command = self.git(["reset", "--quiet", "--no-refresh"]);
         command.env("GIT_INDEX_FILE", &copy);
         command.args(["--pathspec-from-file=-", "--pathspec-file-nul", commit.as_str()]);
-        let mut input = Vec::new();
+        let (mut input, mut modes) = (Vec::new(), Modes::default());
         let mut magic = &b""[..];
-        if self.is_told_by_files()? && std::env::var_os(LITERAL).is_none() {
+        let told = self.is_told_by_files()?;
+        if !told && !named.pathspec.is_empty() {
+            modes = self.restage_named(&copy, commit, named)?;
+        }
+        if told && std::env::var_os(LITERAL).is_none() {
             hand_on_pathspecs(&mut command);
             command.current_dir(named.cwd);
             magic = b":(top,literal)";
@@ -222,7 +227,9 @@ impl Staging<'_> {
         for path in named.changed {
             input.extend([magic, path, &[0]].concat());
         }
-        Program::run(&mut command, Some(&input)).map(|_| copy)
+        Program::run(&mut command, Some(&input))?;
+        self.set_modes(&copy, &modes)?;
+        Ok(copy)
     }
 
     /// Whether all that is staged of a file could be told by the file, so that nothing of it is

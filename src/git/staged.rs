@@ -5,6 +5,7 @@
 use std::ffi::OsString;
 use std::path::Path;
 
+use super::follow::Named;
 use super::index_file::{is_understood, overlooks_nothing};
 use super::program::Program;
 use super::stage::{Staging, limited};
@@ -17,6 +18,13 @@ pub(super) struct Staged {
     path: Vec<u8>,
     /// Mode and object, as Git writes them; `None` if it was taken out.
     added: Option<String>,
+}
+
+/// Files that are executable by the index alone, or are not by it alone: paths, each followed by NUL.
+#[derive(Debug, Default)]
+pub(super) struct Modes {
+    set: Vec<u8>,
+    unset: Vec<u8>,
 }
 
 impl Staged {
@@ -144,6 +152,60 @@ impl Staging<'_> {
         }
         let mut command = on_copy(&["update-index", "--force-remove", "-z", "--stdin"]);
         Program::run(&mut command, Some(&announced)).map(drop)
+    }
+
+    /// Takes into the index at `copy` what lies in the files of the paths that are `named`, as
+    /// `git commit --only` does, where the file is not all that tells of one: what was staged of it
+    /// and then taken back in the file would be committed by the next `git commit`. What was captured
+    /// is the caller's to bring to `commit`; returned are the modes that only the index told of it.
+    ///
+    /// # Errors
+    /// [`GitError::Program`].
+    pub(super) fn restage_named(
+        &self,
+        copy: &Path,
+        commit: &CommitId,
+        named: &Named<'_>,
+    ) -> Result<Modes, GitError> {
+        let args = ["diff-index", "--cached", "--raw", "--no-renames", "--no-abbrev", "-z"];
+        let mut command = self.git(args);
+        command.args(["--ignore-submodules=none", commit.as_str()]).env("GIT_INDEX_FILE", copy);
+        let output = Program::run(&mut limited(command, named.pathspec, named.cwd), None)?;
+        let executable = !self.repo.config()?.bool("core.fileMode")?.unwrap_or(true);
+        let (mut modes, mut files) = (Modes::default(), Vec::new());
+        let mut fields = output.split(|byte| *byte == 0);
+        while let (Some(entry), Some(path)) = (fields.next(), fields.next()) {
+            let captured = named.changed.iter().any(|changed| changed == path);
+            let list = match entry.get(..14) {
+                _ if !captured => &mut files,
+                Some(b":100644 100755") if executable => &mut modes.set,
+                Some(b":100755 100644") if executable => &mut modes.unset,
+                _ => continue,
+            };
+            list.extend([path, &[0]].concat());
+        }
+        if !files.is_empty() {
+            let args = ["update-index", "--add", "--remove", "--ignore-skip-worktree-entries"];
+            let mut command = self.git(args);
+            command.args(["-z", "--stdin"]).env("GIT_INDEX_FILE", copy);
+            Program::run(&mut command, Some(&files))?;
+        }
+        Ok(modes)
+    }
+
+    /// Gives files of the index at `copy` those modes.
+    ///
+    /// # Errors
+    /// [`GitError::Program`].
+    pub(super) fn set_modes(&self, copy: &Path, modes: &Modes) -> Result<(), GitError> {
+        for (mode, paths) in [("--chmod=+x", &modes.set), ("--chmod=-x", &modes.unset)] {
+            if !paths.is_empty() {
+                let mut command = self.git(["update-index", mode, "-z", "--stdin"]);
+                command.env("GIT_INDEX_FILE", copy);
+                Program::run(&mut command, Some(paths))?;
+            }
+        }
+        Ok(())
     }
 
     /// Those of `paths`, each followed by NUL, that are empty files in `commit`.
