@@ -155,6 +155,30 @@ fn a_rebase_without_commits_of_its_own_is_adopted() {
 }
 
 #[test]
+fn a_rebase_that_only_drops_commits_is_taken_over_by_hand() {
+    let (sandbox, reserved, path) = Sandbox::owned(&[]);
+    let session = text(&reserved, "session_id");
+    for name in ["one", "two", "three"] {
+        sandbox.commit_in(&path, name, "x\n");
+    }
+    let before = sandbox.tip("fix");
+    let mut rebase = sandbox.program("git", &path, &["rebase", "--quiet", "--interactive", "HEAD~2"]);
+    let rebased = rebase.env("GIT_SEQUENCE_EDITOR", "sed -i 2d").status().expect("git");
+    assert!(rebased.success());
+    assert_eq!(sandbox.tip("fix"), before);
+    put(&path, "four", "4\n");
+    let capture = ["agent", "capture", "--session", &session, "-m", "four"];
+    sandbox.heddle_in(&path, &capture).exits(4);
+    let mut take_over = sandbox.program("git", &path, &["update-ref", "refs/heddle/threads/fix", "HEAD"]);
+    assert!(take_over.env("HEDDLE_SESSION", &session).status().expect("git").success());
+    let captured = sandbox.heddle_in(&path, &capture).exits(0).json();
+    assert_eq!(captured["changed_paths"], serde_json::json!(["four"]));
+    assert_eq!(sandbox.git(&["log", "--format=%s", "refs/heddle/threads/fix"]), "four\ntwo\none\nfirst");
+    assert_eq!(sandbox.git_in(&path, &["status", "--porcelain"]), "");
+    sandbox.heddle_in(&path, &["agent", "ready", "--session", &session]).exits(0);
+}
+
+#[test]
 fn what_could_not_land_is_adopted_by_the_next_capture() {
     let (sandbox, reserved, path) = Sandbox::owned(&[]);
     let session = text(&reserved, "session_id");

@@ -212,12 +212,15 @@ fn stand(context: &Context<'_>, session: &Session, worktree: &Path) -> Result<Gr
         message: format!("thread '{}' has no tip any more: its ref was deleted", session.thread),
         hint: None,
     })?;
-    let head = head_commit(repo)?;
+    let (head, is_detached) = head_commit(repo)?;
     let thread = &session.thread;
     let binding = binding_of(context, session)?;
     let follows = binding.as_ref().is_some_and(|binding| binding.made);
+    // Whose HEAD is at the tip was brought there by Git, with its files, after the owner had moved
+    // the thread by hand. (A branch may have been moved from elsewhere, without any files.)
+    let taken_over = follows && is_detached && head == tip;
     let parent = match binding {
-        Some(binding) if binding.base != tip => {
+        Some(binding) if binding.base != tip && !taken_over => {
             let base = &binding.base;
             return Err(Error::Drift {
                 message: format!(
@@ -258,10 +261,11 @@ fn to_tip(thread: &ThreadName) -> String {
     )
 }
 
-/// The commit that HEAD is at.
-fn head_commit(repo: &Repo) -> Result<CommitId, GitError> {
+/// The commit that HEAD is at, and whether it is on no branch.
+fn head_commit(repo: &Repo) -> Result<(CommitId, bool), GitError> {
     match repo.head()? {
-        Head::Branch { commit, .. } | Head::Detached { commit } => Ok(commit),
+        Head::Branch { commit, .. } => Ok((commit, false)),
+        Head::Detached { commit } => Ok((commit, true)),
         Head::Unborn { .. } => Err(GitError::Unborn),
     }
 }
@@ -388,7 +392,7 @@ fn make(
 /// power goes: as if HEAD had not followed yet.
 fn note_head(context: &Context<'_>, session: &Session, commit: &CommitId) -> Result<(), Error> {
     let git_dir = context.repo.git_dir();
-    if head_commit(context.repo)? != *commit {
+    if head_commit(context.repo)?.0 != *commit {
         return Ok(());
     }
     let _locked = LockedThread::take(context, &session.thread)?;
