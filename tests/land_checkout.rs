@@ -548,3 +548,15 @@ fn a_submodule_that_moves_with_the_files_is_taken_back_with_them() {
     assert_eq!(sandbox.git(&["status", "--porcelain"]), "");
     assert_eq!(sandbox.git_in(&root.join("sub"), &["rev-parse", "HEAD"]), two);
 }
+
+#[test]
+fn a_checkout_that_is_on_the_target_by_a_symbolic_branch_moves_along() {
+    let sandbox = Sandbox::new();
+    ready(&sandbox, "a", &[("file", "a\n")]);
+    sandbox.git(&["symbolic-ref", "refs/heads/trunk", "refs/heads/main"]);
+    sandbox.git(&["symbolic-ref", "HEAD", "refs/heads/trunk"]);
+    sandbox.heddle(&["thread", "land", "a", "--into", "main"]).exits(0);
+    assert_eq!(sandbox.git(&["status", "--porcelain"]), "");
+    assert_eq!(fs::read_to_string(sandbox.root().join("file")).expect("file"), "a\n");
+    assert_eq!(sandbox.git(&["symbolic-ref", "--no-recurse", "HEAD"]), "refs/heads/trunk");
+}

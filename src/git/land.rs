@@ -123,7 +123,7 @@ impl Repo {
         // What was seen before the index was locked need not be so any more: whoever switches
         // branches writes the index first and HEAD after it.
         let head = moving.head()?;
-        let stands = matches!(&head, Head::Branch { name, commit } if name == target && commit == old);
+        let stands = self.is_on(&head, target, old);
         if !stands || !moving.changed()?.is_empty() {
             return Ok(Moved::Elsewhere);
         }
@@ -142,6 +142,12 @@ impl Repo {
         hand_on_pathspecs(&mut hook);
         let _ = Program::output(&mut hook, None);
         Ok(Moved::Yes)
+    }
+
+    /// Whether `head` is on the branch `target`, also by way of a symbolic one, at `commit`.
+    fn is_on(&self, head: &Head, target: &str, commit: &CommitId) -> bool {
+        matches!(head, Head::Branch { name, commit: at }
+            if at == commit && (name == target || self.stands_for(name, target)))
     }
 
     /// Whether what is staged in a checkout is all of `commit`, and nothing else.
@@ -167,7 +173,7 @@ impl Repo {
     ) -> Result<CaughtUp, GitError> {
         let moving = Moving::begin(checkout, target, from, to, self.is_durable())?;
         let head = moving.head()?;
-        let stands = matches!(&head, Head::Branch { name, commit } if name == target && commit == to);
+        let stands = self.is_on(&head, target, to);
         if !stands || !self.is_staged(checkout, from) {
             return Ok(CaughtUp::Elsewhere);
         }

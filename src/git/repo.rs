@@ -229,13 +229,7 @@ impl Repo {
         }
         let head = self.inner.find_reference("HEAD")?;
         match head.symbolic_target() {
-            Ok(Some(name)) => match self.inner.refname_to_id(name) {
-                Ok(oid) => Ok(Head::Branch { name: name.to_owned(), commit: commit_id(oid) }),
-                Err(error) if error.code() == git2::ErrorCode::NotFound => {
-                    Ok(Head::Unborn { branch: name.to_owned() })
-                }
-                Err(error) => Err(error.into()),
-            },
+            Ok(Some(name)) => self.head_on(name.to_owned()),
             _ => match head.target() {
                 Some(oid) => Ok(Head::Detached { commit: commit_id(oid) }),
                 None => Err(GitError::Unborn),
@@ -246,12 +240,24 @@ impl Repo {
     /// What HEAD is that has this value; `None` if it has none.
     pub(in crate::git) fn head_among(&self, head: Option<Value>) -> Result<Option<Head>, GitError> {
         Ok(match head {
-            Some(Value::Symbolic(name)) => Some(match self.read_ref(&name)? {
-                Some(commit) => Head::Branch { name, commit },
-                None => Head::Unborn { branch: name },
-            }),
+            Some(Value::Symbolic(name)) => Some(self.head_on(name)?),
             Some(Value::Id(commit)) => Some(Head::Detached { commit }),
             Some(Value::Gone) | None => None,
+        })
+    }
+
+    /// What HEAD is that is on the branch `name`, which may be a symbolic one.
+    fn head_on(&self, name: String) -> Result<Head, GitError> {
+        let commit = match self.reftable() {
+            Some(refs) => refs.resolve(&name)?.map(|(_, commit)| commit),
+            None => match self.inner.refname_to_id(&name) {
+                Err(error) if error.code() == git2::ErrorCode::NotFound => None,
+                found => Some(commit_id(found?)),
+            },
+        };
+        Ok(match commit {
+            Some(commit) => Head::Branch { name, commit },
+            None => Head::Unborn { branch: name },
         })
     }
 

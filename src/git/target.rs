@@ -87,6 +87,12 @@ impl Repo {
         let short = name.strip_prefix("refs/heads/").unwrap_or(name);
         Ok(git2::Branch::name_is_valid(short)?.then(|| format!("refs/heads/{short}")))
     }
+
+    /// Whether the ref `name` is a symbolic one that leads to `branch`.
+    pub(super) fn stands_for(&self, name: &str, branch: &str) -> bool {
+        let found = lookup(self, name, TargetSource::Head);
+        found.is_ok_and(|found| found.is_some_and(|found| found.refname == branch))
+    }
 }
 
 /// The branch that a user calls `name`.
