@@ -733,7 +733,9 @@ fn what_is_mounted_in_the_worktree_has_everything_looked_at() {
     let capture = "git heddle agent capture -v -m x 2>&1 > /dev/null";
     let script = format!(
         "for i in $(seq 600); do if {capture} | grep -q 'paths that changed'; then break; fi; sleep 0.05; done; \
-         mount -t tmpfs tmpfs c || exit 99; echo two > g; {capture} | grep -q 'something is mounted in the worktree'"
+         mount -t tmpfs tmpfs c || exit 99; echo two > g; echo there > c/mounted; \
+         {capture} | grep -q 'something is mounted in the worktree' || exit 1; \
+         git cat-file -e HEAD:c/mounted || exit 2; umount c; {capture}; git status --porcelain | grep . && exit 3; exit 0"
     );
     let Some(answer) = in_a_namespace("true", &script) else { return };
     assert_eq!(answer.code, 0, "{answer:?}");

@@ -90,10 +90,15 @@ impl Watched {
         };
         // Only now: what changes from here on is told of.
         let print = rules::print(repo)?;
-        let changed =
-            changed.and_then(|changed| Self::widen(repo, parent, note.as_ref(), print.as_deref(), changed));
+        let mounted = has_mounts(worktree);
+        let changed = changed.and_then(|changed| match mounted {
+            true => Err("something is mounted in the worktree".to_owned()),
+            false => Self::widen(repo, parent, note.as_ref(), print.as_deref(), changed),
+        });
         let (plain, index) = note.map_or((None, None), |note| (note.plain, note.index));
-        Ok(Self { changed: Some(changed), next: now.zip(print), plain, index })
+        // What comes to light when it is unmounted changed long before, for all anybody is told of it.
+        let next = now.zip(print).filter(|_| !mounted);
+        Ok(Self { changed: Some(changed), next, plain, index })
     }
 
     /// What has to be looked at where `changed` is what changed since `note`.
@@ -107,9 +112,6 @@ impl Watched {
         let note = note.ok_or("nothing was captured yet since watching began")?;
         if print != Some(&note.rules) {
             return Err("the configuration or the rules changed".to_owned());
-        }
-        if repo.worktree().is_none_or(has_mounts) {
-            return Err("something is mounted in the worktree".to_owned());
         }
         let commit = CommitId::parse(&note.commit).map_err(|_| "the last capture is not known")?;
         let more = between(repo, &commit, parent).map_err(|error| error.to_string())?;

@@ -278,14 +278,15 @@ impl<'a> Told<'a> {
     }
 
     /// Whether it is one that stays for long, wherever it stands, and locks no repository: our own
-    /// watcher, what keeps passwords, and what serves others by a process for each.
+    /// watcher, the `git` that waits for a `git-heddle`, what keeps passwords, and what serves others
+    /// by a process for each.
     fn locks_nothing(&self) -> bool {
         let mut words = self.words();
         let program =
             words.next().unwrap_or_default().rsplit(|byte| *byte == b'/').next().unwrap_or_default();
         match (program, words.next().unwrap_or_default()) {
             (b"git-heddle", verb) => verb == STAY.as_bytes(),
-            (b"git", verb) => verb == b"daemon" || verb.starts_with(b"credential"),
+            (b"git", verb) => matches!(verb, b"daemon" | b"heddle") || verb.starts_with(b"credential"),
             (program, _) => program == b"git-daemon" || program.starts_with(b"git-credential"),
         }
     }
@@ -376,6 +377,7 @@ mod tests {
             &["git", "credential-cache--daemon", "/socket"],
             &["/usr/lib/git-core/git-credential-cache--daemon", "/socket"],
             &["git-daemon", "--export-all"],
+            &["git", "heddle", "-C", "/repo", "agent", "run", "--", "make"],
         ] {
             assert!(locks_nothing(arguments), "{arguments:?}");
         }
