@@ -107,6 +107,11 @@ fn what_only_moves_head_leaves_the_thread_alone() {
     Answer::of(&command.output().expect("git")).exits(0);
     assert_eq!(sandbox.tip("fix"), last, "a reset that calls itself a commit");
     stays(&["reset", "--quiet", "--hard", &last]).exits(0);
+    // A commit that has nothing before it is on no thread, and that is said.
+    stays(&["checkout", "--quiet", "--orphan", "new"]).exits(0);
+    let said = stays(&["commit", "--quiet", "-m", "new"]).exits(0).stderr;
+    // In tables only values are known, not that there was none before.
+    assert!(sandbox.format.reftable || said.contains("is not on thread 'fix'"), "{said}");
 }
 
 #[test]

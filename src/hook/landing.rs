@@ -47,8 +47,29 @@ pub(super) fn after_move(
         {
             land(call, context, &session, &old, new)
         }
+        // The first commit of a branch without any.
+        Some(Moved { old: None, new: at, commits: true }) if at == *new => {
+            let tip = repo.read_ref(&session.thread.tip_ref())?;
+            Ok(elsewhere(context, &session, tip, new))
+        }
         _ => Ok(Verdict::PASS),
     }
+}
+
+/// What is to be said of `new`, which was not made on the thread's `tip`.
+fn elsewhere(context: &Context<'_>, session: &Session, tip: Option<CommitId>, new: &CommitId) -> Verdict {
+    let thread = &session.thread;
+    let left = tip.filter(|tip| tip != new).map(|tip| {
+        let does = match context.repo.descends_from(new, &tip) {
+            Ok(true) => "the next capture adopts it".to_owned(),
+            _ => format!(
+                "git checkout --detach {} brings this worktree there, and a merge brings both together",
+                shell_word(&thread.tip_ref())
+            ),
+        };
+        format!("{} is not on thread '{thread}', which is at {}: {does}", new.short(), tip.short())
+    });
+    left.map_or(Verdict::PASS, Verdict::warn)
 }
 
 /// Puts `new`, which the worktree's HEAD is at, on the session's thread, if that is at `old`.
@@ -69,17 +90,7 @@ pub(super) fn land(
     }
     let tip = repo.read_ref(&thread.tip_ref())?;
     if tip.as_ref() != Some(old) {
-        let left = tip.filter(|tip| tip != new).map(|tip| {
-            let does = match repo.descends_from(new, &tip) {
-                Ok(true) => "the next capture adopts it".to_owned(),
-                _ => format!(
-                    "git checkout --detach {} brings this worktree there, and a merge brings both together",
-                    shell_word(&thread.tip_ref())
-                ),
-            };
-            format!("{} is not on thread '{thread}', which is at {}: {does}", new.short(), tip.short())
-        });
-        return Ok(left.map_or(Verdict::PASS, Verdict::warn));
+        return Ok(elsewhere(context, session, tip, new));
     }
     let moved = || {
         repo.sync_commits(new, old)?;
