@@ -243,6 +243,117 @@ fn a_forced_drop_refuses_what_no_commit_can_keep() {
     sandbox.heddle(&["thread", "drop", "rebase", "--force"]).exits(0);
 }
 
+/// A worktree for `thread` with work of others in folders that Git ignores, and a commit that landed
+/// already or may land; its path, and files that are nowhere else.
+#[track_caller]
+fn with_others_inside(sandbox: &Sandbox, thread: &str, done: &str) -> (PathBuf, Vec<PathBuf>) {
+    let (session, path) = reserved(sandbox, thread);
+    let (child, plain) = (path.join(".worktrees/child"), path.join(".worktrees/deep/plain"));
+    sandbox.reserve(&format!("{thread}-child"), &[&format!("--worktree={}", child.display())]);
+    let branch = format!("{thread}-plain");
+    sandbox.git_in(&path, &["worktree", "add", "--quiet", "-b", &branch, plain.to_str().expect("UTF-8")]);
+    for folder in ["vendor/lib", "src"] {
+        fs::create_dir_all(path.join(folder)).expect("folder");
+        sandbox.git_in(&path.join(folder), &["init", "--quiet"]);
+        let commit = ["commit", "--quiet", "--allow-empty", "--message", "only here"];
+        sandbox.git_in(&path.join(folder), &commit);
+    }
+    let drafts = [child, plain].map(|folder| folder.join("draft"));
+    drafts.iter().for_each(|draft| fs::write(draft, "draft\n").expect("write"));
+    fs::write(path.join(thread), "work\n").expect("write");
+    sandbox.heddle_in(&path, &["agent", done, "--session", &session, "-m", "work"]).exits(0);
+    let heads = ["vendor/lib", "src"].map(|folder| path.join(folder).join(".git/HEAD"));
+    (path, [&drafts[..], &heads].concat())
+}
+
+#[test]
+fn a_worktree_with_other_worktrees_or_repositories_in_it_stays() {
+    let sandbox = Sandbox::new();
+    fs::create_dir(sandbox.root().join("src")).expect("folder");
+    fs::write(sandbox.root().join("src/tracked"), "tracked\n").expect("write");
+    fs::write(sandbox.root().join(".gitignore"), ".worktrees/\nvendor/*\n").expect("write");
+    sandbox.git(&["add", "."]);
+    sandbox.git(&["commit", "--quiet", "--message", "ignore"]);
+    let stays = |answer: &str, path: &Path, others: &[PathBuf]| {
+        let named = "other worktrees or repositories lie in it: .worktrees/child, .worktrees/deep/plain, src \
+                     and more";
+        assert!(answer.contains(named), "{answer}");
+        for file in others.iter().chain([&path.join("first")]) {
+            assert!(file.is_file(), "{file:?} is gone: {answer}");
+        }
+    };
+
+    let (path, others) = with_others_inside(&sandbox, "released", "capture");
+    let list = sandbox.heddle(&["agent", "list", "--alive-only"]).exits(0).json();
+    let rows = list.as_array().expect("array").iter();
+    let session = rows.clone().find(|row| row["thread"] == "released").map(|row| text(row, "session_id"));
+    let release = ["agent", "release", "--session", &session.expect("a session")];
+    stays(&sandbox.heddle(&release).exits(0).stderr, &path, &others);
+    let dropped = sandbox.heddle(&["thread", "drop", "released"]).exits(1);
+    stays(&dropped.stderr, &path, &others);
+    sandbox.git(&["config", "heddle.retention", "0"]);
+    for gc in [&["gc", "--dry-run"][..], &["gc"]] {
+        stays(&sandbox.heddle(gc).exits(0).stderr, &path, &others);
+    }
+    sandbox.git(&["config", "--unset", "heddle.retention"]);
+
+    let (path, others) = with_others_inside(&sandbox, "landed", "ready");
+    stays(&sandbox.heddle(&["thread", "land", "landed"]).exits(0).stderr, &path, &others);
+
+    let (path, others) = with_others_inside(&sandbox, "forced", "capture");
+    let refused = sandbox.heddle(&["thread", "drop", "forced", "--force"]).exits(1);
+    stays(&refused.stderr, &path, &others);
+    let list = sandbox.heddle(&["agent", "list", "--alive-only"]).exits(0).json();
+    assert!(list.as_array().expect("array").iter().any(|row| row["thread"] == "forced"), "{list}");
+
+    // One after the other they go, and with the last the worktree may.
+    for folder in [".worktrees/child", ".worktrees/deep/plain"] {
+        let folder = path.join(folder);
+        sandbox.git(&["worktree", "remove", "--force", folder.to_str().expect("UTF-8")]);
+    }
+    fs::remove_dir_all(path.join("src/.git")).expect("removed");
+    let refused = sandbox.heddle(&["thread", "drop", "forced", "--force"]).exits(1);
+    assert!(refused.stderr.contains("lie in it: vendor/lib\n"), "{refused:?}");
+    fs::remove_dir_all(path.join("vendor/lib/.git")).expect("removed");
+    std::os::unix::fs::symlink(sandbox.root(), path.join("vendor/link")).expect("link");
+    sandbox.heddle(&["thread", "drop", "forced", "--force"]).exits(0);
+    assert!(!path.exists() && sandbox.root().join(".git").is_dir());
+}
+
+#[test]
+fn a_removal_that_was_interrupted_does_not_go_on_over_what_came_since() {
+    let sandbox = Sandbox::new();
+    fs::write(sandbox.root().join(".gitignore"), "vendor/\n").expect("write");
+    sandbox.git(&["add", "."]);
+    sandbox.git(&["commit", "--quiet", "--message", "ignore"]);
+    let (session, path) = reserved(&sandbox, "t");
+    let git_dir = PathBuf::from(sandbox.git_in(&path, &["rev-parse", "--absolute-git-dir"]));
+    fs::write(git_dir.join("heddle-removing"), "").expect("mark");
+    fs::remove_file(path.join("first")).expect("removed");
+    fs::create_dir(path.join("vendor")).expect("folder");
+    sandbox.git_in(&path.join("vendor"), &["init", "--quiet", "lib"]);
+    let done = sandbox.heddle(&["agent", "release", "--session", &session]).exits(0);
+    assert!(path.join("vendor/lib/.git/HEAD").is_file(), "{done:?}");
+}
+
+#[test]
+fn a_worktree_stays_whose_own_refs_have_commits_that_nothing_else_has() {
+    let sandbox = Sandbox::new();
+    let (session, path) = reserved(&sandbox, "t");
+    sandbox.git_in(&path, &["update-ref", "refs/worktree/known", "HEAD"]);
+    let commit = ["commit", "--quiet", "--allow-empty", "--message", "aside"];
+    sandbox.git_in(&path, &[&["-c", "core.hooksPath=/dev/null"][..], &commit].concat());
+    sandbox.git_in(&path, &["update-ref", "refs/worktree/keep", "HEAD"]);
+    sandbox.git_in(&path, &["reset", "--quiet", "--hard", "HEAD~1"]);
+    let done = sandbox.heddle(&["agent", "release", "--session", &session]).exits(0);
+    assert!(done.stderr.contains("refs/worktree/") && path.exists(), "{done:?}");
+    let refused = sandbox.heddle(&["thread", "drop", "t", "--force"]).exits(1);
+    assert!(refused.stderr.contains("refs/worktree/"), "{refused:?}");
+    sandbox.git_in(&path, &["update-ref", "-d", "refs/worktree/keep"]);
+    sandbox.heddle(&["thread", "drop", "t"]).exits(0);
+    assert!(!path.exists());
+}
+
 #[test]
 fn a_forced_drop_keeps_what_is_only_staged() {
     let sandbox = Sandbox::new();

@@ -116,7 +116,12 @@ impl Repo {
             }
             return Ok(gone);
         }
-        match left_of(linked, kept_in(&path).as_ref())? {
+        let left = match left_of(linked, kept_in(&path).as_ref())? {
+            // Git's look at files does not see those that came since.
+            Left::Remains if linked.path.is_dir() && !self.unseen(linked)?.others.is_empty() => Left::Changed,
+            left => left,
+        };
+        match left {
             Left::Everything => {
                 fs::remove_file(&path).map_err(io_error("remove", &path))?;
                 Ok(false)

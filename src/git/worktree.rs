@@ -273,6 +273,18 @@ impl Repo {
         Ok(found)
     }
 
+    /// The folders that Git ignores in the worktree whose git is `git`, from its top folder; it may
+    /// list some of what lies in them too.
+    ///
+    /// # Errors
+    /// [`GitError::Program`].
+    pub(in crate::git) fn ignored_folders(git: &Program) -> Result<Vec<PathBuf>, GitError> {
+        let mut command = git.command(["ls-files", "-z", "--others", "--ignored", "--exclude-standard"]);
+        let mut found = paths(&Program::run(command.arg("--directory"), None)?);
+        found.retain(|path| path.as_os_str().as_bytes().ends_with(b"/"));
+        Ok(found)
+    }
+
     /// The files of a worktree that are neither tracked nor ignored.
     ///
     /// # Errors

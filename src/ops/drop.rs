@@ -34,6 +34,9 @@ use crate::thread::owned::rfc3339;
 /// How many commits a refusal names.
 const SHOWN: usize = 10;
 
+/// What to do about other worktrees and repositories in one that is to go.
+const MOVE_THEM: &str = "move them elsewhere (git worktree move moves a worktree), or remove them, first";
+
 /// A thread that was given up.
 #[derive(Debug, Clone)]
 pub struct Dropped {
@@ -83,6 +86,12 @@ pub fn drop(context: &Context<'_>, thread: &ThreadName, standing: &Standing) -> 
         .map(|linked| Ok((linked.clone(), snapshot(&linked, &tip, standing.force)?)))
         .collect::<Result<_, Error>>()?;
     let _serial = worktrees::serial(context)?;
+    // A worktree that another session was given in there meanwhile; from here on none is added.
+    for (linked, _) in &kept {
+        if let Some(what) = worktrees::others_within(&context.repo.worktrees_within(linked)) {
+            return Err(cannot_be_kept(thread, linked, &what, MOVE_THEM));
+        }
+    }
     let locked = LockedThread::take(context, thread)?;
     if let Some(owner) = locked.owner() {
         return Err(Error::Owned { thread: thread.clone(), owner: owner.id });
@@ -127,6 +136,9 @@ fn finish(context: &Context<'_>, thread: &ThreadName, standing: &Standing) -> Re
     for linked in &trees {
         if worktrees::finish_removal(context, linked)? {
             continue;
+        }
+        if standing.force {
+            refuse_unkeepable(context, thread, std::slice::from_ref(linked))?;
         }
         let holds = match (snapshot(linked, &tip, standing.force)?, &work) {
             (Some(now), Some(work)) if same_tree(context, &now, work)? => Holds::Kept(now),
@@ -244,28 +256,50 @@ fn refuse_losses(
 
 /// Refuses, also with force, what no commit could keep.
 fn refuse_unkeepable(context: &Context<'_>, thread: &ThreadName, trees: &[Linked]) -> Result<(), Error> {
-    let repo = context.repo;
     for linked in trees.iter().filter(|linked| linked.is_there()) {
-        let (what, hint) = if let Some(operation) = repo.operation_in(linked)? {
-            (format!("{operation} is in progress there"), "finish it or abort it first")
-        } else if let Some(submodule) = repo.unpushed_submodule(linked)? {
-            let what = format!("submodule {submodule:?} has commits that no remote of it has");
-            (what, "push them first")
-        } else if let Some(submodule) = repo.drafts_in_submodule(linked)? {
-            (format!("submodule {submodule:?} has uncommitted changes"), "commit and push them first")
-        } else if let Some(hidden) = repo.hidden_from_status(linked)? {
-            let what = format!("{hidden:?} is marked so that Git does not look whether it was changed");
-            (what, "git update-index --no-assume-unchanged --no-skip-worktree takes the mark away")
-        } else {
-            continue;
-        };
-        let path = &linked.path;
-        return Err(Error::Refused {
-            message: format!("the worktree of thread '{thread}' at {path:?} has what cannot be kept: {what}"),
-            hint: Some(hint.to_owned()),
-        });
+        if let Some((what, hint)) = unkeepable(context, linked)? {
+            return Err(cannot_be_kept(thread, linked, &what, hint));
+        }
     }
     Ok(())
+}
+
+fn cannot_be_kept(thread: &ThreadName, linked: &Linked, what: &str, hint: &str) -> Error {
+    let path = &linked.path;
+    Error::Refused {
+        message: format!("the worktree of thread '{thread}' at {path:?} has what cannot be kept: {what}"),
+        hint: Some(hint.to_owned()),
+    }
+}
+
+/// What of a worktree no commit could keep, and what to do about it.
+fn unkeepable(context: &Context<'_>, linked: &Linked) -> Result<Option<(String, &'static str)>, Error> {
+    let repo = context.repo;
+    if let Some(operation) = repo.operation_in(linked)? {
+        return Ok(Some((format!("{operation} is in progress there"), "finish it or abort it first")));
+    }
+    if let Some(submodule) = repo.unpushed_submodule(linked)? {
+        let what = format!("submodule {submodule:?} has commits that no remote of it has");
+        return Ok(Some((what, "push them first")));
+    }
+    if let Some(submodule) = repo.drafts_in_submodule(linked)? {
+        let what = format!("submodule {submodule:?} has uncommitted changes");
+        return Ok(Some((what, "commit and push them first")));
+    }
+    let unseen = repo.unseen(linked)?;
+    if let Some(hidden) = unseen.hidden {
+        let what = format!("{hidden:?} is marked so that Git does not look whether it was changed");
+        let hint = "git update-index --no-assume-unchanged --no-skip-worktree takes the mark away";
+        return Ok(Some((what, hint)));
+    }
+    if let Some(what) = worktrees::others_within(&unseen.others) {
+        return Ok(Some((what, MOVE_THEM)));
+    }
+    if repo.has_commits_of_its_own_refs(linked)? {
+        let what = "commits that only a ref of the worktree itself has (refs/worktree/)".to_owned();
+        return Ok(Some((what, "give them a branch, or delete the ref with git update-ref -d")));
+    }
+    Ok(None)
 }
 
 /// A commit of what a worktree has beyond the thread: commits made by hand, uncommitted files, and,

@@ -41,7 +41,9 @@ use crate::thread::locked::owner_of;
 use crate::watch::remove_stale;
 
 use retire::retire_linked;
-pub use retire::{Retirement, Unused, Where, keeps, retire, retire_thread, sweep, that_serve_nobody};
+pub use retire::{
+    Retirement, Unused, Where, keeps, others_within, retire, retire_thread, sweep, that_serve_nobody,
+};
 
 /// A worktree for a session.
 #[derive(Debug)]

@@ -50,10 +50,25 @@ pub fn keeps(context: &Context<'_>, linked: &Linked, thread: &ThreadName) -> Res
     if let Some(submodule) = repo.unpushed_submodule(linked)? {
         found.push(format!("commits of submodule {submodule:?} that no remote of it has"));
     }
-    if let Some(hidden) = repo.hidden_from_status(linked)? {
+    let unseen = repo.unseen(linked)?;
+    if let Some(hidden) = unseen.hidden {
         found.push(format!("{hidden:?} is marked so that Git does not look whether it was changed"));
     }
+    found.extend(others_within(&unseen.others));
+    if repo.has_commits_of_its_own_refs(linked)? {
+        found.push("commits that only a ref of the worktree itself has (refs/worktree/)".to_owned());
+    }
     Ok(found)
+}
+
+/// That other worktrees or repositories lie in a worktree, in words; `None` if there are none.
+#[must_use]
+pub fn others_within(others: &[PathBuf]) -> Option<String> {
+    const SHOWN: usize = 3;
+    let shown: Vec<String> = others.iter().take(SHOWN).map(|path| path.display().to_string()).collect();
+    let more = if others.len() > SHOWN { " and more" } else { "" };
+    (!shown.is_empty())
+        .then(|| format!("other worktrees or repositories lie in it: {}{more}", shown.join(", ")))
 }
 
 /// Whether `commit` is in what was kept of the dropped `thread`.
