@@ -11,6 +11,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use support_kills::{has_strace, points, run_healed, traced, words};
 use support_processes::{Ended, Picked, Sandbox, eventually, files};
 
@@ -270,4 +272,58 @@ fn a_killed_collection_is_finished_by_the_next() {
         let next = run_healed(sandbox, &words(&["agent", "reserve", "--thread", "t"]), about);
         assert_eq!(next.json()["generation"], 2, "{about}: {next:?}");
     });
+}
+
+#[test]
+fn the_worktree_for_the_checks_of_a_killed_landing_goes_once_nobody_is_in_it() {
+    let (sandbox, _, _) = working();
+    let started = sandbox.path("started");
+    let check = format!("echo $$ >'{0}.new'; mv '{0}.new' '{0}'; exec sleep 600", started.display());
+    sandbox.git(&["config", "heddle.readyCommand", &check]);
+    // Kills a landing in its check; the check.
+    let kill_landing = || {
+        let mut landing = sandbox.start(&["thread", "land", "t", "--check"]);
+        assert!(eventually(Duration::from_secs(60), || started.exists()), "no check runs");
+        landing.kill().expect("killed");
+        landing.wait().expect("gone");
+        let pid = fs::read_to_string(&started).expect("its process").trim().parse().expect("a number");
+        fs::remove_file(&started).expect("removed");
+        Pid::from_raw(pid)
+    };
+    let end = |check: Pid| {
+        kill(check, Signal::SIGKILL).expect("killed");
+        let folder = PathBuf::from(format!("/proc/{check}/cwd"));
+        assert!(eventually(Duration::from_secs(20), || fs::read_link(&folder).is_err()), "it lives");
+    };
+    let left = || {
+        let trees = sandbox.git(&["worktree", "list", "--porcelain"]);
+        trees.lines().find(|line| line.contains("/heddle/heddle-land-")).map(|line| line[9..].to_owned())
+    };
+
+    let check = kill_landing();
+    let tree = left().expect("a worktree for checks");
+    sandbox.heddle(&["doctor", "--fix"]).ok();
+    assert!(Path::new(&tree).is_dir(), "the check still works in it");
+    end(check);
+    // A landing that lives holds it, also between its threads.
+    let id = Path::new(&tree).file_name().expect("a name");
+    let alive = sandbox.git_dir().join("worktrees").join(id).join("heddle-alive");
+    let alive = fs::File::open(alive).expect("its lock");
+    alive.lock().expect("locked");
+    sandbox.heddle(&["doctor", "--fix"]).ok();
+    assert!(Path::new(&tree).is_dir(), "a landing uses it");
+    drop(alive);
+    let found = sandbox.heddle(&["doctor", "--json"]);
+    let finding = &found.json()["findings"][0];
+    assert_eq!((finding["kind"].as_str(), finding["path"].as_str()), (Some("leftover_file"), Some(&*tree)));
+    sandbox.heddle(&["doctor", "--fix"]).ok();
+    assert_eq!((left(), Path::new(&tree).exists()), (None, false));
+
+    end(kill_landing());
+    let tree = left().expect("another one");
+    // As a git leaves it that was killed while it removed it.
+    fs::remove_file(Path::new(&tree).join(".git")).expect("removed");
+    sandbox.heddle(&["thread", "land", "t"]).ok();
+    assert_eq!((left(), Path::new(&tree).exists()), (None, false));
+    assert_no_worktree(&sandbox, "landed");
 }

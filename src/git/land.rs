@@ -8,6 +8,7 @@
 //! a crash leaves a branch whose checkout would take the landed work back, and a `git switch` at
 //! the same moment has nothing moved under it but the branch that was meant.
 
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use super::merge::conflicted_paths;
@@ -15,8 +16,11 @@ use super::moving::{Checkout, Moving};
 use super::program::{Program, hand_on_pathspecs};
 use super::refs::{Change, Expected};
 use super::repo::Head;
+use super::stage::{files_with, io_error};
+use super::worktree::{Linked, git_dir_of};
 use super::{GitError, Repo};
 use crate::names::{CommitId, TreeId};
+use crate::platform::inhabitants;
 
 /// A merge in memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -274,37 +278,51 @@ impl Repo {
 
 /// A worktree to check merged results in: made once, moved from result to result, so that what
 /// Git ignores (a build's output) serves the next one too.
+///
+/// # If the process dies here
+/// The worktree stays, and its lock is free: the next landing and the doctor remove it, once no
+/// process that the checks started works in it.
 pub struct Scratch<'repo> {
     repo: &'repo Repo,
-    folder: PathBuf,
+    linked: Linked,
+    /// Locked while it is used.
+    _alive: File,
 }
 
 /// Scratch worktrees have ids that begin so.
 const SCRATCH: &str = "heddle-land-";
+/// The file in such a one's own Git directory that its landing holds.
+const ALIVE: &str = "heddle-alive";
 
 impl<'repo> Scratch<'repo> {
-    /// Makes one, after removing what dead processes left. One landing at a time: under its
-    /// lock.
+    /// Makes one. Under the lock of landings.
     ///
     /// # Errors
-    /// [`GitError::Program`].
+    /// [`GitError`]; nothing is left.
     pub fn make(repo: &'repo Repo, commit: &CommitId) -> Result<Self, GitError> {
-        for linked in repo.linked_worktrees() {
-            if linked.id.starts_with(SCRATCH) && linked.path.starts_with(repo.common_dir()) {
-                remove(repo, &linked.path);
-            }
-        }
         let folder = repo.common_dir().join("heddle").join(format!("{SCRATCH}{}", std::process::id()));
         let mut command = repo.program().command(["worktree", "add", "--quiet", "--detach", "--force", "--"]);
         command.arg(&folder).arg(commit.as_str());
         Program::run_vouched(&mut command, None, repo.common_dir())?;
-        Ok(Self { repo, folder })
+        let linked = git_dir_of(&folder).and_then(|git_dir| Linked::read(&git_dir));
+        let linked = linked.ok_or_else(|| GitError::Unusable {
+            path: folder,
+            reason: "git worktree add made no worktree there".to_owned(),
+        })?;
+        let path = linked.git_dir.join(ALIVE);
+        match File::create(&path).and_then(|file| file.lock().map(|()| file)) {
+            Ok(alive) => Ok(Self { repo, linked, _alive: alive }),
+            Err(error) => {
+                remove_scratch(repo, &linked);
+                Err(io_error("lock", &path)(error))
+            }
+        }
     }
 
     /// Its top folder.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.folder
+        &self.linked.path
     }
 
     /// Brings it to `commit`, without what the last checks left, but for ignored files.
@@ -312,7 +330,7 @@ impl<'repo> Scratch<'repo> {
     /// # Errors
     /// [`GitError::Program`].
     pub fn go_to(&self, commit: &CommitId) -> Result<(), GitError> {
-        let git = self.repo.program_in(&self.folder);
+        let git = self.repo.program_in(&self.linked.path);
         let mut checkout =
             git.command(["checkout", "--quiet", "--force", "--no-recurse-submodules", "--detach"]);
         checkout.arg(commit.as_str());
@@ -323,14 +341,30 @@ impl<'repo> Scratch<'repo> {
 
 impl Drop for Scratch<'_> {
     fn drop(&mut self) {
-        remove(self.repo, &self.folder);
+        remove_scratch(self.repo, &self.linked);
     }
 }
 
-/// Removes a scratch worktree; what cannot be removed is for the next landing.
-fn remove(repo: &Repo, folder: &Path) {
+/// The worktrees for checks whose landing is gone, and in which nobody works. One that a landing is
+/// just making looks like that too: only under the lock of landings are they to be removed.
+#[must_use]
+pub fn abandoned_scratch(repo: &Repo) -> Vec<Linked> {
+    let is_abandoned = |linked: &Linked| {
+        let lock = File::open(linked.git_dir.join(ALIVE));
+        let is_free = lock.is_err() || lock.is_ok_and(|lock| lock.try_lock_shared().is_ok());
+        is_free && linked.path.starts_with(repo.common_dir()) && inhabitants(&linked.path).is_empty()
+    };
+    let found = files_with(&repo.common_dir().join("worktrees"), SCRATCH).into_iter();
+    found.filter_map(|git_dir| Linked::read(&git_dir)).filter(is_abandoned).collect()
+}
+
+/// Removes a worktree for checks; what cannot be removed is for the next landing.
+pub fn remove_scratch(repo: &Repo, linked: &Linked) {
     let git = Program::new(repo.common_dir(), None, false);
     let mut command = git.command(["worktree", "remove", "--force", "--force", "--"]);
-    command.arg(folder);
-    let _ = Program::run(&mut command, None);
+    if Program::run(command.arg(&linked.path), None).is_err() && linked.path.starts_with(repo.common_dir()) {
+        // Git does not remove the rest of one that it was killed in removing.
+        let _ = fs::remove_dir_all(&linked.path);
+        let _ = fs::remove_dir_all(&linked.git_dir);
+    }
 }

@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use self::holder::{Lock, look, remove_free};
-use self::leftovers::{half_packed, half_written, leftovers};
+use self::leftovers::{half_packed, half_written, leftovers, scratch_worktrees};
 use super::acting::current;
 use super::moves;
 use super::stray::{Stray, strays};
@@ -82,6 +82,7 @@ pub fn doctor(context: &Context<'_>, fix: bool) -> Result<Vec<Finding>, Error> {
     abandoned_captures(context, fix, &mut findings);
     lost_worktrees(context, fix, &mut findings);
     unfinished_moves(context, fix, &mut findings);
+    scratch_worktrees(context, fix, &mut findings);
     dead_watchers(context, fix, &mut findings);
     stray_refs(context, &mut findings)?;
     Ok(findings)

@@ -8,10 +8,13 @@ use super::holder::{Lock, look, remove_free};
 use super::{Finding, files};
 use crate::context::Context;
 use crate::error::Error;
+use crate::git::land::abandoned_scratch;
 use crate::names::{SessionId, ThreadName};
+use crate::ops::land::clear_scratch;
 use crate::session::liveness::Presence;
 use crate::store::atomic_file;
 use crate::store::journal::FileIdentity;
+use crate::store::lock::{FileLock, Terms};
 use crate::thread::LockedThread;
 
 /// What a session that has ended left among the live ones: a power cut may take back the
@@ -120,4 +123,25 @@ pub(super) fn half_packed(context: &Context<'_>, fix: bool, findings: &mut Vec<F
         fix: Some("remove it"),
         fixed,
     });
+}
+
+/// The worktrees for checks of landings whose process died. While another lands there is nothing to
+/// say: it removes them, and may be making one.
+pub(super) fn scratch_worktrees(context: &Context<'_>, fix: bool, findings: &mut Vec<Finding>) {
+    if abandoned_scratch(context.repo).is_empty() {
+        return;
+    }
+    let terms = Terms { what: "landing", command: context.command, timeout: Duration::ZERO, brief: false };
+    let Ok(turn) = FileLock::acquire(&context.layout.land_lock(), terms, context.platform) else { return };
+    for linked in abandoned_scratch(context.repo) {
+        let fixed = fix && clear_scratch(context, &turn).is_ok() && !linked.git_dir.exists();
+        findings.push(Finding {
+            kind: "leftover_file",
+            thread: None,
+            path: linked.path,
+            message: "a worktree for checks that a landing left whose process died".to_owned(),
+            fix: Some("remove it"),
+            fixed,
+        });
+    }
 }

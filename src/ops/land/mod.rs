@@ -41,7 +41,7 @@ use crate::ops::worktrees::{self, Retirement};
 use crate::store::lock::{FileLock, Terms};
 use crate::thread::ThreadRecord;
 
-pub(super) use outcome::finish_of;
+pub(super) use outcome::{clear_scratch, finish_of};
 pub(super) use taken_back::{is_on_target, taken_back};
 
 use outcome::{block, finish, finish_in_turn, finish_interrupted, forget, intend, retire_here, unfinished};

@@ -5,6 +5,7 @@
 use super::{BlockedThread, LandedThread, Standing, land_lock, makers};
 use crate::context::Context;
 use crate::error::Error;
+use crate::git::land::{abandoned_scratch, remove_scratch};
 use crate::names::{CommitId, SessionId, ThreadName};
 use crate::ops::worktrees::{self, Where};
 use crate::session::session::{End, State};
@@ -194,6 +195,16 @@ pub(super) fn finish_interrupted(context: &Context<'_>) -> Result<(), Error> {
             finish_of(context, &thread)?;
         }
     }
+    if !abandoned_scratch(context.repo).is_empty() {
+        clear_scratch(context, &land_lock(context)?)?;
+    }
+    Ok(())
+}
+
+/// Removes the worktrees for checks that landings left whose process died; in the turn of a landing.
+pub(in crate::ops) fn clear_scratch(context: &Context<'_>, _turn: &FileLock) -> Result<(), Error> {
+    let _serial = worktrees::serial(context)?;
+    abandoned_scratch(context.repo).iter().for_each(|linked| remove_scratch(context.repo, linked));
     Ok(())
 }
 
@@ -204,7 +215,8 @@ pub(in crate::ops) fn finish_of(context: &Context<'_>, thread: &ThreadName) -> R
 
 /// As [`finish_interrupted`], for whoever has the turn.
 pub(super) fn finish_in_turn(context: &Context<'_>, turn: &FileLock) -> Result<(), Error> {
-    intended(context)?.iter().try_for_each(|thread| finish_intent(context, thread, turn))
+    intended(context)?.iter().try_for_each(|thread| finish_intent(context, thread, turn))?;
+    if abandoned_scratch(context.repo).is_empty() { Ok(()) } else { clear_scratch(context, turn) }
 }
 
 /// A record that cannot be read is its own thread's trouble and keeps no other from landing.
