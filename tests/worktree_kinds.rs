@@ -175,6 +175,30 @@ fn a_worktree_with_a_submodule_goes_unless_that_has_what_no_remote_has() {
 }
 
 #[test]
+fn a_worktree_whose_submodule_was_removed_goes_unless_that_has_what_no_remote_has() {
+    let sandbox = with_submodule();
+    let removed = |thread: &str, by_hand: bool| {
+        let (session, path) = reserved(&sandbox, thread);
+        let sub = clone_submodule(&sandbox, &path);
+        if by_hand {
+            sandbox.git_in(&sub, &["commit", "--quiet", "--allow-empty", "--message", "only here"]);
+            sandbox.git_in(&path, &["add", "sub"]);
+        }
+        sandbox.git_in(&path, &["rm", "--quiet", "-f", "sub"]);
+        sandbox.heddle_in(&path, &["agent", "capture", "--session", &session, "-m", "no sub"]).exits(0);
+        (session, path)
+    };
+    let (session, path) = removed("a", false);
+    let done = sandbox.heddle(&["agent", "release", "--session", &session]).exits(0);
+    assert!(!path.exists(), "{done:?}");
+    let (session, path) = removed("b", true);
+    let done = sandbox.heddle(&["agent", "release", "--session", &session]).exits(0);
+    assert!(path.exists() && done.stderr.contains("commits of submodule"), "{done:?}");
+    let refused = sandbox.heddle(&["thread", "drop", "b", "--force"]).exits(1);
+    assert!(refused.stderr.contains("has commits that no remote of it has"), "{refused:?}");
+}
+
+#[test]
 fn a_submodule_that_a_run_moved_is_captured_though_it_is_not_to_be_shown() {
     let sandbox = with_submodule();
     sandbox.git(&["config", "--file", ".gitmodules", "submodule.sub.ignore", "all"]);

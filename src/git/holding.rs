@@ -37,7 +37,8 @@ impl Repo {
         let mut folders = vec![linked.git_dir.join("modules")];
         while let Some(folder) = folders.pop() {
             if is_repository(&folder) {
-                let git = Program::new(&folder, None, false);
+                // The folder that it names as its files' may be gone; it takes none to look at refs.
+                let git = Program::new(&folder, Some(&folder), false);
                 let mut command = git.command(["rev-list", "--max-count=1", "--all", "--not", "--remotes"]);
                 if !Program::run(&mut command, None)?.is_empty() {
                     return Ok(Some(folder));
