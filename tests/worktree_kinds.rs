@@ -345,6 +345,40 @@ fn a_worktree_with_other_worktrees_or_repositories_in_it_stays() {
 }
 
 #[test]
+fn what_nobody_sees_of_a_submodule_keeps_a_worktree() {
+    let sandbox = with_submodule();
+    let module = sandbox.home().join("module");
+    sandbox.commit_in(&module, "file", "file\n");
+    sandbox.commit_in(&module, ".gitignore", "vendor/\n");
+    sandbox.git_in(&sandbox.root().join("sub"), &["pull", "--quiet"]);
+    sandbox.git(&["commit", "--quiet", "--all", "--message", "sub"]);
+    let (session, path) = reserved(&sandbox, "t");
+    let sub = clone_submodule(&sandbox, &path);
+    let refused = |reason: &str| {
+        let done = sandbox.heddle(&["thread", "drop", "t", "--force"]).exits(1);
+        assert!(done.stderr.contains(reason), "{done:?}");
+    };
+    fs::create_dir(sub.join("vendor")).expect("folder");
+    sandbox.git_in(&sub.join("vendor"), &["init", "--quiet", "lib"]);
+    refused("lie in it: sub/vendor/lib\n");
+    let done = sandbox.heddle(&["agent", "release", "--session", &session]).exits(0);
+    assert!(done.stderr.contains("lie in it: sub/vendor/lib\n") && path.exists(), "{done:?}");
+    fs::remove_dir_all(sub.join("vendor")).expect("removed");
+    sandbox.git_in(&sub, &["update-index", "--assume-unchanged", "file"]);
+    refused("\"sub/file\" is marked");
+    sandbox.git_in(&sub, &["update-index", "--no-assume-unchanged", "file"]);
+    // As older versions of Git made submodules, and as a repository that was added as it is.
+    let git_dir = PathBuf::from(sandbox.git_in(&sub, &["rev-parse", "--absolute-git-dir"]));
+    sandbox.git_in(&sub, &["config", "--unset", "core.worktree"]);
+    fs::remove_file(sub.join(".git")).expect("removed");
+    fs::rename(git_dir, sub.join(".git")).expect("moved");
+    refused("lie in it: sub\n");
+    sandbox.git_in(&path, &["submodule", "absorbgitdirs"]);
+    sandbox.heddle(&["thread", "drop", "t"]).exits(0);
+    assert!(!path.exists());
+}
+
+#[test]
 fn a_removal_that_was_interrupted_does_not_go_on_over_what_came_since() {
     let sandbox = Sandbox::new();
     fs::write(sandbox.root().join(".gitignore"), "vendor/\n").expect("write");

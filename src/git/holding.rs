@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::program::Program;
 use super::stage::io_error;
-use super::worktree::Linked;
+use super::worktree::{Linked, git_dir_of};
 use super::{GitError, Repo};
 
 /// Where refs are that each worktree has for itself.
@@ -83,39 +83,35 @@ impl Repo {
 
     /// What of a worktree is seen by nobody else: in what is tracked, and in what is ignored, where
     /// agents' tools put worktrees of their own and package managers put clones. Whatever is neither
-    /// `git status` names.
+    /// `git status` names. Submodules are looked into as well.
     ///
     /// # Errors
     /// [`GitError::Program`]; [`GitError::Io`] for an ignored folder that cannot be read.
     pub fn unseen(&self, linked: &Linked) -> Result<Unseen, GitError> {
-        let git = linked.program(false);
-        let output = Program::run(&mut git.command(["ls-files", "-v", "--stage", "-z"]), None)?;
-        let mut unseen = Unseen::default();
+        let own = linked.git_dir.canonicalize().map_err(io_error("read", &linked.git_dir))?;
         let mut others: BTreeSet<PathBuf> = self.worktrees_within(linked).into_iter().collect();
-        let mut folders = HashSet::from([Path::new("")]);
-        for entry in output.split(|byte| *byte == 0) {
-            let Some(end) = entry.iter().position(|byte| *byte == b'\t') else { continue };
-            let (about, path) = (&entry[..end], Path::new(OsStr::from_bytes(&entry[end + 1..])));
-            let is_hidden = match about[0] {
-                b'S' => fs::symlink_metadata(linked.path.join(path)).is_ok(),
-                tag => tag.is_ascii_lowercase(),
-            };
-            if is_hidden && unseen.hidden.is_none() {
-                unseen.hidden = Some(path.to_owned());
-            }
-            // Of a submodule that is as Git makes them the repository lies elsewhere.
-            if about[1..].starts_with(b" 160000 ") && linked.path.join(path).join(".git").is_dir() {
-                others.insert(path.to_owned());
-            }
-            for folder in path.ancestors().skip(1).take_while(|folder| folders.insert(folder)) {
-                if is_top(&linked.path.join(folder)) {
-                    others.insert(folder.to_owned());
+        let mut hidden = None;
+        let mut looked_into = HashSet::from([own.clone()]);
+        let mut submodules = vec![(linked.program(false), PathBuf::new())];
+        while let Some((git, below)) = submodules.pop() {
+            let output = Program::run(&mut git.command(["ls-files", "-v", "--stage", "-z"]), None)?;
+            let entries = Entry::all(&output, &below);
+            let is_hidden = |entry: &&Entry| entry.is_hidden_in(&linked.path);
+            hidden = hidden.or_else(|| entries.iter().find(is_hidden).map(|entry| entry.path.clone()));
+            repositories_tracked(&entries, &linked.path, &below, &mut others);
+            for Entry { path, .. } in entries.iter().filter(|entry| entry.is_submodule) {
+                let top = linked.path.join(path);
+                let Some(git_dir) = git_dir_of(&top) else { continue };
+                // Of a submodule that Git made, the repository lies in the worktree's own Git directory.
+                if !git_dir.starts_with(&own) {
+                    others.insert(path.clone());
+                } else if looked_into.insert(git_dir.clone()) {
+                    submodules.push((Program::new(&git_dir, Some(&top), false), path.clone()));
                 }
             }
+            Self::repositories_ignored(&git, &linked.path, &below, &mut others)?;
         }
-        Self::repositories_ignored(linked, &mut others)?;
-        unseen.others = others.into_iter().take(FEW).collect();
-        Ok(unseen)
+        Ok(Unseen { hidden, others: others.into_iter().take(FEW).collect() })
     }
 
     /// The other worktrees of this repository whose folders lie in that of `linked`, from there.
@@ -129,9 +125,15 @@ impl Repo {
         others.filter_map(within).collect()
     }
 
-    /// Looks for repositories and worktrees, whoever's, in what Git ignores there.
-    fn repositories_ignored(linked: &Linked, found: &mut BTreeSet<PathBuf>) -> Result<(), GitError> {
-        let ignored = Self::ignored_folders(&linked.program(false))?;
+    /// Looks for repositories and worktrees, whoever's, in what `git` ignores in `worktree` or in
+    /// the submodule of it at `below`.
+    fn repositories_ignored(
+        git: &Program,
+        worktree: &Path,
+        below: &Path,
+        found: &mut BTreeSet<PathBuf>,
+    ) -> Result<(), GitError> {
+        let ignored = Self::ignored_folders(git)?;
         let mut walked: Option<&Path> = None;
         for top in &ignored {
             // What it ignores in an ignored folder Git may list as well.
@@ -139,9 +141,9 @@ impl Repo {
                 continue;
             }
             walked = Some(top);
-            let mut folders = vec![top.clone()];
+            let mut folders = vec![below.join(top)];
             while let Some(folder) = folders.pop().filter(|_| found.len() < FEW) {
-                let path = linked.path.join(&folder);
+                let path = worktree.join(&folder);
                 if is_top(&path) {
                     found.insert(folder.components().collect());
                     continue;
@@ -174,6 +176,49 @@ impl Repo {
         command.arg(format!("--glob={OWN_REFS}")).arg("--not");
         command.arg(format!("--exclude={OWN_REFS}/*")).arg("--all");
         Ok(!Program::run(&mut command, None)?.is_empty())
+    }
+}
+
+/// What is tracked of a worktree.
+struct Entry {
+    /// From its top folder.
+    path: PathBuf,
+    is_submodule: bool,
+    /// The letter by which Git says what it was told of the file.
+    tag: u8,
+}
+
+impl Entry {
+    /// What `git ls-files -v --stage -z` lists, of the submodule at `below` if not of the worktree.
+    fn all(output: &[u8], below: &Path) -> Vec<Self> {
+        let entry = |entry: &[u8]| {
+            let end = entry.iter().position(|byte| *byte == b'\t')?;
+            let [tag, about @ ..] = &entry[..end] else { return None };
+            let path = below.join(OsStr::from_bytes(&entry[end + 1..]));
+            Some(Self { path, is_submodule: about.starts_with(b" 160000 "), tag: *tag })
+        };
+        output.split(|byte| *byte == 0).filter_map(entry).collect()
+    }
+
+    /// Whether nobody knows whether it was changed.
+    fn is_hidden_in(&self, worktree: &Path) -> bool {
+        match self.tag {
+            b'S' => fs::symlink_metadata(worktree.join(&self.path)).is_ok(),
+            tag => tag.is_ascii_lowercase(),
+        }
+    }
+}
+
+/// Looks for repositories and worktrees in the folders that have tracked files, of `worktree` or of
+/// the submodule of it at `below`.
+fn repositories_tracked(entries: &[Entry], worktree: &Path, below: &Path, found: &mut BTreeSet<PathBuf>) {
+    let mut folders = HashSet::from([below]);
+    for entry in entries {
+        for folder in entry.path.ancestors().skip(1).take_while(|folder| folders.insert(folder)) {
+            if is_top(&worktree.join(folder)) {
+                found.insert(folder.to_owned());
+            }
+        }
     }
 }
 
