@@ -148,7 +148,7 @@ pub enum GitError {
         source: std::io::Error,
     },
     /// libgit2 failed in a way that has no case of its own.
-    #[error("{}", .0.message())]
+    #[error("{}", said(.0))]
     Library(#[from] git2::Error),
     /// A file of the repository could not be read or written.
     #[error("cannot {action} {path:?}: {source}")]
@@ -166,4 +166,14 @@ pub enum GitError {
 /// A ref's value in a message.
 fn shown(value: Option<&CommitId>) -> &str {
     value.map_or("no commit", CommitId::as_str)
+}
+
+/// What libgit2 says, which is nothing where only the system failed.
+fn said(error: &git2::Error) -> String {
+    match error.class() {
+        git2::ErrorClass::None => {
+            format!("libgit2 failed ({:?}, {}) and did not say why", error.code(), error.raw_code())
+        }
+        _ => error.message().to_owned(),
+    }
 }

@@ -10,6 +10,7 @@ use super::head::Moved;
 use super::listing::{self, Listed};
 use super::refs::{Hold, Intent, LockedRef};
 use super::repo::commit_id;
+use super::room::{PAUSE, TRIES, first_file, is_lock};
 use super::{GitError, Repo, packed};
 use crate::names::CommitId;
 use crate::store::journal::FileIdentity;
@@ -42,7 +43,7 @@ impl RefStore for Files {
     }
 
     fn first_below(&self, repo: &Repo, prefix: &str) -> Result<Option<String>, GitError> {
-        if let Some(file) = first_file(&repo.common_dir().join(prefix)) {
+        if let Some(file) = first_file(&repo.common_dir().join(prefix), |path| !is_lock(path)) {
             let below = file.strip_prefix(repo.common_dir()).unwrap_or(&file);
             return Ok(Some(below.to_string_lossy().into_owned()));
         }
@@ -74,7 +75,7 @@ impl RefStore for Files {
         wanted: &[(&str, Intent<'_>)],
         timeout: Duration,
     ) -> Result<Vec<LockedRef<'repo>>, GitError> {
-        wanted.iter().map(|(name, _)| lock(repo, name, timeout)).collect()
+        wanted.iter().map(|(name, intent)| lock(repo, name, *intent, timeout)).collect()
     }
 
     fn was_at(&self, repo: &Repo, name: &str, commit: &CommitId) -> Result<bool, GitError> {
@@ -114,50 +115,68 @@ fn value(reference: &git2::Reference<'_>) -> Value {
     }
 }
 
-/// Takes the lock on one ref, as [`RefStore::lock`] does on several.
-fn lock<'repo>(repo: &'repo Repo, name: &str, timeout: Duration) -> Result<LockedRef<'repo>, GitError> {
-    let lock = repo.lock_of(name);
+/// Takes the lock on one ref, as [`RefStore::lock`] does on several; on one that is to be made, with
+/// room for it and its log.
+fn lock<'repo>(
+    repo: &'repo Repo,
+    name: &str,
+    intent: Intent<'_>,
+    timeout: Duration,
+) -> Result<LockedRef<'repo>, GitError> {
     let deadline = Instant::now() + timeout;
+    loop {
+        if intent.target().is_some()
+            && let Some(above) = repo.make_folders(name)
+        {
+            above.wait(deadline)?;
+            continue;
+        }
+        let locked = take(repo, name, deadline)?;
+        if locked.current.is_some() {
+            return Ok(locked);
+        }
+        if let Some(existing) = repo.clash(name)? {
+            return Err(GitError::RefClash { name: name.to_owned(), existing });
+        }
+        if intent.target().is_none() {
+            return Ok(locked);
+        }
+        let Some(above) = repo.make_room(name, deadline)? else { return Ok(locked) };
+        drop(locked);
+        above.wait(deadline)?;
+    }
+}
+
+/// Takes the lock on one ref, and reads it.
+fn take<'repo>(repo: &'repo Repo, name: &str, deadline: Instant) -> Result<LockedRef<'repo>, GitError> {
+    let lock = repo.lock_of(name);
+    let mut tries = 0;
     let transaction = loop {
         let mut transaction = repo.raw().transaction()?;
         match transaction.lock_ref(name) {
             Ok(()) => break transaction,
             Err(error) if error.code() != git2::ErrorCode::Locked => {
-                return match repo.clash(name)? {
-                    Some(existing) => Err(GitError::RefClash { name: name.to_owned(), existing }),
-                    None => Err(error.into()),
-                };
+                if let Some(existing) = repo.clash(name)? {
+                    return Err(GitError::RefClash { name: name.to_owned(), existing });
+                }
+                // The folder that it goes into was removed as an empty one, or another is being made
+                // below.
+                tries += 1;
+                match repo.lock_below(name) {
+                    Some(below) => below.wait(deadline)?,
+                    None if tries >= TRIES => return Err(error.into()),
+                    None => std::thread::sleep(PAUSE),
+                }
             }
             Err(_) if Instant::now() >= deadline => {
                 return Err(GitError::RefLocked { name: name.to_owned(), lock });
             }
-            Err(_) => std::thread::sleep(Duration::from_millis(3)),
+            Err(_) => std::thread::sleep(PAUSE),
         }
     };
     let Some(identity) = FileIdentity::of(&lock) else {
         return Err(GitError::RefLocked { name: name.to_owned(), lock });
     };
     let current = repo.read_ref(name)?;
-    if current.is_none()
-        && let Some(existing) = repo.clash(name)?
-    {
-        return Err(GitError::RefClash { name: name.to_owned(), existing });
-    }
     Ok(LockedRef { repo, hold: Hold::Library(transaction), name: name.to_owned(), current, identity })
-}
-
-/// Some file below `folder` that is no lock; empty folders are what deleted refs leave.
-fn first_file(folder: &Path) -> Option<std::path::PathBuf> {
-    for entry in fs::read_dir(folder).ok()?.flatten() {
-        let path = entry.path();
-        let kind = entry.file_type().ok()?;
-        if kind.is_dir() {
-            if let Some(found) = first_file(&path) {
-                return Some(found);
-            }
-        } else if path.extension().is_none_or(|extension| extension != "lock") {
-            return Some(path);
-        }
-    }
-    None
 }

@@ -48,6 +48,7 @@ mod reftable;
 pub mod remote;
 mod removal;
 pub mod repo;
+mod room;
 pub mod rules;
 mod said;
 pub mod scratch;

@@ -1,6 +1,7 @@
 //! Lines of reflogs, where logs are files of their own.
 
 use std::fs;
+use std::io::ErrorKind;
 
 use super::commit::raw_date;
 use super::{GitError, Repo};
@@ -22,7 +23,8 @@ impl Repo {
         let path = self.common_dir().join("logs").join(name);
         let mut log = match fs::read(&path) {
             Ok(log) => log,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            // A folder in its place is none.
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::IsADirectory) => Vec::new(),
             Err(source) => return Err(GitError::Io { action: "read", path, source }),
         };
         if log.last().is_some_and(|byte| *byte != b'\n') {

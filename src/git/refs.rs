@@ -289,11 +289,8 @@ impl Repo {
     /// [`GitError::Io`] if packed refs cannot be read.
     pub fn clash(&self, name: &str) -> Result<Option<String>, GitError> {
         let exists = |above: &str| self.refs().read(self, above).is_ok_and(|found| found.is_some());
-        for (at, _) in name.match_indices('/') {
-            let above = &name[..at];
-            if above.matches('/').count() >= 2 && exists(above) {
-                return Ok(Some(above.to_owned()));
-            }
+        if let Some(above) = above(name).find(|above| exists(above)) {
+            return Ok(Some(above.to_owned()));
         }
         self.refs().first_below(self, &format!("{name}/"))
     }
@@ -308,6 +305,12 @@ impl Repo {
         let line = line.filter(|line| packed::ref_name(line) == Some(name.as_bytes()));
         Ok(line.and_then(|line| CommitId::parse(packed::lossy(&line).split(' ').next()?).ok()))
     }
+}
+
+/// The names above `name` that a ref can have.
+pub(super) fn above(name: &str) -> impl Iterator<Item = &str> {
+    let slashes = name.match_indices('/').map(|(at, _)| &name[..at]);
+    slashes.filter(|above| above.matches('/').count() >= 2)
 }
 
 impl<'a> Intent<'a> {
@@ -385,7 +388,7 @@ impl LockedRef<'_> {
         } else if logged.is_err() {
             let _ = fs::remove_file(&log);
         }
-        Err(error)
+        Err(repo.displaced(&name).unwrap_or(error))
     }
 
     /// Has the git program make the changes that it has prepared.
@@ -418,12 +421,13 @@ impl LockedRef<'_> {
 
     fn set(self, new: &CommitId, message: &str) -> Result<(), GitError> {
         let Hold::Library(mut transaction) = self.hold else { return Ok(()) };
-        self.repo.raw().reference_ensure_log(&self.name)?;
+        self.repo.ensure_log(&self.name)?;
         let oid = self.repo.oid(new.as_str())?;
         // A reflog's lines cannot hold a newline.
         let message = message.replace(['\n', '\r'], " ");
         let who = self.repo.log_identity()?;
         transaction.set_target(&self.name, oid, Some(&who), &message)?;
+        self.repo.clear_ref_place(&self.name);
         transaction.commit()?;
         Ok(())
     }
@@ -441,7 +445,7 @@ impl LockedRef<'_> {
         };
         let (oid, who) = (self.repo.oid(new.as_str())?, self.repo.log_identity()?);
         transaction.set_target(&self.name, oid, Some(&who), "")?;
-        transaction.commit()?;
-        Ok(())
+        self.repo.clear_ref_place(&self.name);
+        transaction.commit().map_err(|error| self.repo.displaced(&self.name).unwrap_or(error.into()))
     }
 }

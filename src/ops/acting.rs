@@ -4,7 +4,7 @@ use std::fs::File;
 
 use crate::context::Context;
 use crate::error::Error;
-use crate::names::{SessionId, ThreadName};
+use crate::names::{SessionId, THREADS, ThreadName};
 use crate::session::token::Token;
 use crate::session::{Session, SessionError};
 use crate::thread::locked::check_current;
@@ -52,6 +52,22 @@ pub fn repair(context: &Context<'_>, thread: &ThreadName) -> Result<bool, Error>
         drop(LockedThread::take(context, thread)?);
     }
     Ok(half_done)
+}
+
+/// As [`repair`], on the threads above and below `thread`, of whose names one keeps the other from
+/// being a thread's: one that was never made whole is in nobody's way. No lock is held.
+///
+/// # Errors
+/// As [`repair`].
+pub fn repair_around(context: &Context<'_>, thread: &ThreadName) -> Result<(), Error> {
+    let of = |name: &str| {
+        ThreadName::parse(name.strip_prefix("logs/").unwrap_or(name).strip_prefix(THREADS)?).ok()
+    };
+    let other = || context.repo.trace_in_the_way(&thread.tip_ref()).and_then(|name| of(&name));
+    while let Some(other) = other()
+        && repair(context, &other)?
+    {}
+    Ok(())
 }
 
 /// The session, if it is valid now. Takes no lock: what it is read from is read again where a

@@ -6,7 +6,7 @@
 //! rewritten, and the session that a trailer names is the same under every name.
 
 use super::standing::{self, Standing};
-use super::{drop, land, reserve, worktrees};
+use super::{acting, drop, land, reserve, worktrees};
 use crate::context::Context;
 use crate::error::Error;
 use crate::git::GitError;
@@ -29,6 +29,7 @@ pub fn rename(
         return Err(Error::Usage { message: format!("thread '{from}' has that name already") });
     }
     drop::tip_of(context, from)?;
+    acting::repair_around(context, to)?;
     if standing.force {
         // No owner is to lose it for a name that is then refused.
         context.repo.try_out(to)?;
@@ -69,14 +70,14 @@ fn is_landing(record: Option<&ThreadRecord>) -> bool {
 /// Refuses a name that a thread has, or that cannot be one's beside those that there are. The
 /// old name counts too: Git cannot make a ref below another before that is gone.
 fn refuse_taken(context: &Context<'_>, to: &ThreadName) -> Result<(), Error> {
-    super::acting::repair(context, to)?;
+    acting::repair(context, to)?;
     for name in [to.tip_ref(), to.ready_ref()] {
         if context.repo.read_ref(&name)?.is_some() {
             let message = format!("cannot rename to '{to}': ref '{name}' exists");
             let hint = "choose another name, or drop that thread first".to_owned();
             return Err(Error::Refused { message, hint: Some(hint) });
         }
-        if let Some(existing) = context.repo.clash(&name)? {
+        if let Some(existing) = context.repo.obstacle(&name)? {
             return Err(GitError::RefClash { name, existing }.into());
         }
     }

@@ -11,7 +11,7 @@ use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::acting::{lock_owned, repair};
+use super::acting::{lock_owned, repair, repair_around};
 use super::publish::fetched_tip;
 use super::worktrees::{self, Provided};
 use crate::context::Context;
@@ -144,6 +144,7 @@ fn claim(context: &Context<'_>, request: &Request, holder: &Holder) -> Result<Re
         });
     }
     refuse_case_twin(context, &request.thread)?;
+    repair_around(context, &request.thread)?;
     let (anchor, from) = resolve_anchor(context, request)?;
     let started = Instant::now();
     // Watched before the first look, so that no change falls between look and wait.

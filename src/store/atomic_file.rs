@@ -190,14 +190,17 @@ pub fn sync_folder(folder: &Path, durability: Durability) -> Result<(), StoreErr
     }
 }
 
-/// Removes `path`; that it is already gone is no error.
+/// Removes `path`; that it is already gone is no error, nor that a file is where its folder was.
 ///
 /// # Errors
 /// [`StoreError::Io`].
 pub fn remove(path: &Path) -> Result<(), StoreError> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::io("remove", path)(error)),
-        _ => Ok(()),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(())
+        }
+        Err(error) => Err(StoreError::io("remove", path)(error)),
+        Ok(()) => Ok(()),
     }
 }
 

@@ -165,7 +165,8 @@ impl<'a> LockedThread<'a> {
     /// [`GitError::RefLocked`], [`GitError::RefClash`].
     pub fn lock_tip(&self, intent: Intent<'_>) -> Result<LockedRef<'a>, GitError> {
         let name = self.name.tip_ref();
-        make_ref_folders(self.context, &name);
+        // Before any lock of Git's is taken, so that little lies between that and the journal.
+        self.context.repo.make_ref_folders(&name);
         self.context.repo.lock_ref(&name, intent, self.context.lock_timeout())
     }
 
@@ -236,17 +237,4 @@ pub fn check_current(session: &Session, record: Option<&ThreadRecord>) -> Result
 #[must_use]
 pub fn target_of(context: &Context<'_>, thread: &ThreadName) -> Option<String> {
     ThreadRecord::read(&context.layout, thread).ok().flatten()?.target
-}
-
-/// Makes the folders above a ref and its log, each synced into the one above: libgit2
-/// makes what is missing too, and syncs only the last. Before any lock of Git's is taken,
-/// so that little lies between that and the journal.
-pub(super) fn make_ref_folders(context: &Context<'_>, name: &str) {
-    let files = context.repo.files_of(name);
-    for file in files.iter().flat_map(|files| [&files.tip, &files.log]) {
-        if let Some(folder) = file.parent() {
-            // Where this fails, so does the lock, which says why.
-            let _ = atomic_file::create_folder(folder, context.durability());
-        }
-    }
 }

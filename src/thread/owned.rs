@@ -8,7 +8,6 @@ use std::path::Path;
 
 use chrono::{DateTime, Utc};
 
-use super::locked::make_ref_folders;
 use super::{LockedThread, ThreadRecord};
 use crate::error::Error;
 use crate::git::refs::{Expected, Intent, LockedRef};
@@ -157,9 +156,9 @@ impl<'a> OwnedThread<'a> {
     /// [`crate::git::GitError::RefMoved`] if the tip is elsewhere: nothing is written.
     pub fn mark_ready(mut self, commit: &CommitId, message: &str) -> Result<Session, Error> {
         let name = self.thread.name.ready_ref();
-        make_ref_folders(self.thread.context, &name);
         let (context, tip_name) = (self.thread.context, self.thread.name.tip_ref());
-        make_ref_folders(context, &tip_name);
+        context.repo.make_ref_folders(&name);
+        context.repo.make_ref_folders(&tip_name);
         let wanted = [(tip_name.as_str(), Intent::Compare), (&name, Intent::Move { to: commit, message })];
         let [tip, mark] = context.repo.lock_refs(wanted, context.lock_timeout())?;
         tip.check(&Expected::Exactly(commit.clone()))?;

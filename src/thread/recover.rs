@@ -176,7 +176,11 @@ pub(super) fn undo_creation(context: &Context<'_>, tip: &RefMove) -> Result<(), 
 fn remove_log_without_ref(context: &Context<'_>, moved: &RefMove) -> Result<(), Error> {
     if moved.old.is_none() && context.repo.read_ref(&moved.name)?.is_none() {
         let Some(RefFiles { log, .. }) = context.repo.files_of(&moved.name) else { return Ok(()) };
-        atomic_file::remove(&log)?;
+        // A folder is no log of ours: one is made below, or it is what that left.
+        match atomic_file::remove(&log) {
+            Err(_) if log.is_dir() => context.repo.clear_log_place(&moved.name),
+            removed => removed?,
+        }
         remove_empty_folders(&log, &context.layout.ref_file("logs/refs/heddle"));
     }
     Ok(())

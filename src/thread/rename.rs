@@ -27,7 +27,7 @@
 //! recovers it, so that two of them never wait for each other. Git's own locks on the tips
 //! under both names are held over the commit point, as over every change of owner.
 
-use super::locked::{Owner, acquire, make_ref_folders, owner_of};
+use super::locked::{Owner, acquire, owner_of};
 use super::owned::rfc3339;
 use super::record::{FormerName, ThreadRecord};
 use super::recover;
@@ -341,7 +341,7 @@ impl<'a> LockedPair<'a> {
         let (context, repo) = (self.context, self.context.repo);
         let timeout = context.lock_timeout();
         for name in [self.to.tip_ref(), self.to.ready_ref()] {
-            make_ref_folders(context, &name);
+            repo.make_ref_folders(&name);
         }
         let (name, to_name, mark_name) = (self.from.tip_ref(), self.to.tip_ref(), self.to.ready_ref());
         let Some(tip) = repo.read_ref(&name)? else {
@@ -462,6 +462,8 @@ impl<'a> LockedPair<'a> {
         };
         let log = self.context.repo.continued_log(former, commit, &message(&self.from, &self.to))?;
         new.create_without_log(commit)?;
-        Ok(atomic_file::replace_by_way_of(&layout.staged_log(&self.to), &files.log, &log, durability)?)
+        let staged = layout.staged_log(&self.to);
+        let write = || atomic_file::replace_by_way_of(&staged, &files.log, &log, durability);
+        Ok(self.context.repo.put_log(&name, write)?)
     }
 }

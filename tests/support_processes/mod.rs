@@ -228,7 +228,7 @@ impl Sandbox {
             let id = name.split('.').next().unwrap_or_default().to_owned();
             let session = self.record(&format!("agents/{id}.json"));
             let thread = session["thread"].as_str().unwrap_or_else(|| panic!("{about}: {name} is left over"));
-            let record = self.record(&format!("threads/{thread}.json"));
+            let record = self.record(&format!("threads/{}.json", thread.replace('/', "%2F")));
             assert_eq!(record["owner"].as_str(), Some(id.as_str()), "{about}: {name} is a ghost");
             assert_eq!(record["generation"], session["generation"], "{about}: {name}");
         }
