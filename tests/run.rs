@@ -711,3 +711,45 @@ fn capturing_on_exit_can_be_switched_off_by_either_name() {
         assert_ne!(sandbox.commit("refs/heddle/threads/t"), sandbox.commit("main"), "{switch}");
     }
 }
+
+#[test]
+fn the_doctor_leaves_a_live_runner_its_thread_where_its_record_is_damaged() {
+    let sandbox = Sandbox::new();
+    let line = format!("touch '{}'; exec sleep 1000", sandbox.path("begun").display());
+    let runner = start(&sandbox, &[], &line);
+    let id = begun(&sandbox)["session_id"].as_str().expect("an id").to_owned();
+    let record = sandbox.git_dir().join(format!("heddle/agents/{id}.json"));
+    fs::write(&record, "garbage\n").expect("write");
+    let thread = || sandbox.record("threads/t.json");
+    let before = thread();
+    for args in [&["doctor", "--json"][..], &["doctor", "--fix", "--json"]] {
+        let answer = sandbox.heddle(args);
+        assert_eq!(answer.code, Some(1), "{answer:?}");
+        let findings = answer.json()["findings"].clone();
+        let [finding] = findings.as_array().expect("findings").as_slice() else { panic!("{findings}") };
+        assert_eq!((&finding["kind"], &finding["fix"]), (&"damaged_record".into(), &Value::Null));
+        let said = finding["message"].as_str().expect("a message");
+        assert!(said.contains(&format!("git heddle agent release --force --session {id}")), "{said}");
+        assert_eq!(fs::read_to_string(&record).expect("there still"), "garbage\n");
+        assert!(record.with_extension("live").exists());
+        assert_eq!(thread(), before);
+    }
+    // Nor is it ended by way of its thread's record, which names it.
+    fs::write(sandbox.git_dir().join("heddle/threads/t.json"), "garbage\n").expect("write");
+    assert_eq!(sandbox.heddle(&["doctor", "--fix"]).code, Some(1));
+    assert!(sandbox.heddle(&["agent", "reserve", "--thread", "t"]).code != Some(0));
+    fs::write(sandbox.git_dir().join("heddle/threads/t.json"), before.to_string()).expect("write");
+    assert_eq!(sandbox.heddle(&["agent", "reserve", "--thread", "t"]).code, Some(3));
+    // Without force it is a damaged record; a person's word ends it, and its command.
+    assert_eq!(sandbox.heddle(&["agent", "release", "--session", &id]).code, Some(1));
+    let released = sandbox.heddle(&["agent", "release", "--force", "--session", &id]);
+    assert!(released.stderr.contains("was damaged, and is kept at"), "{released:?}");
+    assert_eq!(released.ok().json()["thread"], "t");
+    let ended = Ended::new(&runner.wait_with_output().expect("ended"));
+    assert!(ended.stderr.contains("the reservation was lost while the command ran"), "{ended:?}");
+    assert_eq!(fs::read_to_string(record.with_extension("json.damaged")).expect("kept"), "garbage\n");
+    assert!(!record.exists());
+    let next = sandbox.heddle(&["agent", "reserve", "--thread", "t"]).ok().json();
+    assert_eq!(next["generation"], 2);
+    assert_eq!(sandbox.heddle(&["doctor", "--json"]).ok().json()["findings"], serde_json::json!([]));
+}

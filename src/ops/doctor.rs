@@ -20,6 +20,7 @@ use crate::git::moving::Checkout;
 use crate::git::scratch::{abandoned, remove_abandoned};
 use crate::names::{DROPPED, READY, SessionId, THREADS, ThreadName};
 use crate::session::binding::Binding;
+use crate::session::liveness::Presence;
 use crate::session::session::End;
 use crate::store::hooks_record::HooksRecord;
 use crate::store::journal::{self, FileIdentity, Found};
@@ -149,6 +150,16 @@ fn damaged(path: PathBuf, thread: Option<ThreadName>, error: &StoreError, fix: b
     }
 }
 
+/// The record of a session that somebody acts for just now: its owner lives, whatever can be read of
+/// it, so nothing is done.
+fn damaged_and_present(path: PathBuf, id: &SessionId, error: &StoreError) -> Finding {
+    let message = format!(
+        "{error}; a process acts for the session, which only a person can end: git heddle agent release --force \
+         --session {id}"
+    );
+    Finding { kind: "damaged_record", thread: None, path, message, fix: None, fixed: false }
+}
+
 /// The thread that a file below `heddle/` belongs to, if its key can be decoded.
 fn thread_of_key(context: &Context<'_>, path: &Path, suffix: &str) -> Option<ThreadName> {
     let key = path.file_name()?.to_str()?.strip_suffix(suffix)?;
@@ -206,7 +217,14 @@ fn sessions(context: &Context<'_>, fix: bool, findings: &mut Vec<Finding>) -> Re
                     StoreError::Damaged { path, .. } | StoreError::Newer { path, .. } => path.clone(),
                     _ => path,
                 };
-                findings.push(damaged(path, None, &error, fix));
+                let acted_for = matches!(error, StoreError::Damaged { .. })
+                    && path == context.layout.session(&id)
+                    && context.registry.presence(&id) != Presence::Free;
+                findings.push(if acted_for {
+                    damaged_and_present(path, &id, &error)
+                } else {
+                    damaged(path, None, &error, fix)
+                });
                 continue;
             }
         };

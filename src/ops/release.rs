@@ -1,5 +1,6 @@
 //! Ending a session.
 
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 use super::acting::{Claim, authorize, find, lock_owned};
@@ -9,6 +10,7 @@ use crate::error::Error;
 use crate::session::session::{End, State};
 use crate::session::{Session, SessionError};
 use crate::thread::LockedThread;
+use crate::thread::rebuild::rebuild_session;
 
 /// A session that was ended.
 #[derive(Debug)]
@@ -17,15 +19,19 @@ pub struct Released {
     pub session: Session,
     /// What became of the worktree that was made for it.
     pub worktree: Retirement,
+    /// Its record as it was, where that could not be read.
+    pub damaged: Option<PathBuf>,
 }
 
 /// Ends the session with the status `how`, and removes the worktree that was made for it if nothing
 /// can be lost with it. Repeating it with the same status gives the same answer.
-/// With `force`, a person ends a session that is not theirs: no token is asked for.
+/// With `force`, a person ends a session that is not theirs: no token is asked for, and a record
+/// that is damaged is made anew first, which is a way out of what nobody else can decide.
 ///
 /// # Errors
 /// [`SessionError`]; [`crate::store::StoreError::Busy`].
 pub fn release(context: &Context<'_>, claim: &Claim, how: End, force: bool) -> Result<Released, Error> {
+    let damaged = if force { rebuild_session(context, &claim.session)? } else { None };
     let session = end(context, claim, how, force)?;
     // The session has ended, whatever comes of its worktree: what cannot be removed now is
     // removed by gc, or handed to the next owner.
@@ -33,7 +39,7 @@ pub fn release(context: &Context<'_>, claim: &Claim, how: End, force: bool) -> R
         Some(path) => Retirement::Kept { path: path.clone(), reasons: vec![error.to_string()] },
         None => Retirement::Nothing,
     });
-    Ok(Released { session, worktree })
+    Ok(Released { session, worktree, damaged })
 }
 
 fn end(context: &Context<'_>, claim: &Claim, how: End, force: bool) -> Result<Session, Error> {

@@ -45,6 +45,9 @@ pub fn run(args: &Args, ground: &mut Ground<'_>) -> Result<(), Error> {
     if let Retirement::Kept { path, reasons } = &released.worktree {
         ground.narrator.warning(&format!("the worktree at {path:?} stays: {}", reasons.join("; ")));
     }
+    if let Some(path) = &released.damaged {
+        ground.narrator.warning(&format!("the session's record was damaged, and is kept at {path:?}"));
+    }
     let session = released.session;
     let target = target_of(ground.context, &session.thread);
     let liveness = liveness_of(ground.context, &session);
