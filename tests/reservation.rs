@@ -305,6 +305,33 @@ fn a_token_that_is_given_is_verified_and_an_empty_one_is_no_token() {
 }
 
 #[test]
+fn a_token_is_read_from_a_pipe_as_well_and_no_more_than_a_token_has() {
+    let sandbox = Sandbox::new();
+    let session = sandbox.reserve("t", &[]);
+    let (id, token) = (id_of(&session), text(&session, "reservation_token"));
+    let file = |name: &str, length: usize, with: &str| {
+        fs::write(sandbox.home().join(name), format!("{with}{}", " ".repeat(length - with.len())))
+            .expect("write");
+    };
+    file("fits", 64 << 10, &token);
+    file("long", (64 << 10) + 1, &token);
+    file("request", (64 << 10) + 1, REQUEST);
+    let heartbeat = ["agent", "heartbeat", "--session", &id, "--token-file"];
+    sandbox.heddle(&[&heartbeat[..], &["../fits"]].concat()).exits(0);
+    let reserve = ["agent", "reserve", "--thread", "new", "--request-token-file"];
+    for (command, long) in [(&heartbeat[..], "../long"), (&reserve, "../request")] {
+        for file in [long, "/dev/zero"] {
+            let answer = sandbox.refused(6, &[command, &[file]].concat());
+            let said = format!("error: cannot use the token from {file}: it is longer than 65536 bytes\n");
+            assert!(answer.stderr.starts_with(&said), "{}", answer.stderr);
+        }
+    }
+    let line = "\"$0\" agent heartbeat --session \"$1\" --token-file <(cat ../fits)";
+    let args = ["-c", line, env!("CARGO_BIN_EXE_git-heddle"), &id];
+    Answer::of(&sandbox.program("bash", &sandbox.root(), &args).output().expect("bash")).exits(0);
+}
+
+#[test]
 fn what_is_not_utf_8_is_not_taken_for_absent() {
     use std::os::unix::ffi::OsStrExt as _;
     let sandbox = Sandbox::new();

@@ -1,7 +1,7 @@
 //! What every command that works on a repository begins with.
 
-use std::fs;
-use std::io::Read as _;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::agent::Actor;
@@ -16,6 +16,9 @@ use crate::output::text::Style;
 use crate::output::{self, Format, Stdout};
 use crate::session::SessionError;
 use crate::session::token::Token;
+
+/// What is longer is no token.
+const TOKEN_MAX: u64 = 64 << 10;
 
 /// A command at work: its ground and where its words go.
 pub struct Ground<'a> {
@@ -126,7 +129,7 @@ pub fn environment(name: &str) -> Option<String> {
     std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }
 
-/// Reads a token from a file, `-` being standard input.
+/// Reads a token from a file or a pipe, `-` being standard input, and no more than a token can have.
 ///
 /// # Errors
 /// [`SessionError::TokenUnusable`].
@@ -134,7 +137,13 @@ pub fn token_from(file: &Path) -> Result<Token, Error> {
     let unusable = |reason: String| {
         Error::from(SessionError::TokenUnusable { from: file.display().to_string(), reason })
     };
-    let text = read_text(file).map_err(|error| unusable(error.to_string()))?;
+    let mut bytes = Vec::new();
+    let read = open_text(file).and_then(|text| text.take(TOKEN_MAX + 1).read_to_end(&mut bytes));
+    read.map_err(|error| unusable(error.to_string()))?;
+    if bytes.len() as u64 > TOKEN_MAX {
+        return Err(unusable(format!("it is longer than {TOKEN_MAX} bytes")));
+    }
+    let text = String::from_utf8(bytes).map_err(|_| unusable("it is not UTF-8".to_owned()))?;
     Token::given(&text).ok_or_else(|| unusable("it is empty".to_owned()))
 }
 
@@ -143,10 +152,12 @@ pub fn token_from(file: &Path) -> Result<Token, Error> {
 /// # Errors
 /// As the system says.
 pub fn read_text(file: &Path) -> std::io::Result<String> {
-    if file == Path::new("-") {
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text)?;
-        return Ok(text);
-    }
-    fs::read_to_string(file)
+    let mut text = String::new();
+    open_text(file)?.read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// Opens a file to be read, `-` being standard input.
+fn open_text(file: &Path) -> std::io::Result<Box<dyn Read>> {
+    Ok(if file == Path::new("-") { Box::new(std::io::stdin()) } else { Box::new(File::open(file)?) })
 }
