@@ -75,6 +75,10 @@ impl RefStore for Files {
         wanted: &[(&str, Intent<'_>)],
         timeout: Duration,
     ) -> Result<Vec<LockedRef<'repo>>, GitError> {
+        let deadline = Instant::now() + timeout;
+        for (name, _) in wanted.iter().filter(|(_, intent)| intent.target().is_some()) {
+            repo.let_pass(name, deadline)?;
+        }
         wanted.iter().map(|(name, intent)| lock(repo, name, *intent, timeout)).collect()
     }
 

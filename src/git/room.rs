@@ -139,6 +139,24 @@ impl Repo {
         Some(InTheWay { name: below, lock })
     }
 
+    /// Waits for who makes a ref above or below `name`, unless that exists. No lock is held yet: who
+    /// dies while waiting leaves none.
+    ///
+    /// # Errors
+    /// [`GitError::RefLocked`] after the deadline.
+    pub(super) fn let_pass(&self, name: &str, deadline: Instant) -> Result<(), GitError> {
+        if self.common_dir().join(name).is_file() {
+            return Ok(());
+        }
+        while let Some(other) = self.lock_above(name).or_else(|| self.lock_below(name)) {
+            if self.read_ref(name)?.is_some() {
+                return Ok(());
+            }
+            other.wait(deadline)?;
+        }
+        Ok(())
+    }
+
     /// Makes room for the ref `name`, which does not exist and whose lock the caller holds. Where
     /// one above it is locked, the caller has to give its own lock back and wait for that.
     ///
