@@ -340,6 +340,22 @@ fn a_worktree_with_other_worktrees_or_repositories_in_it_stays() {
     assert!(refused.stderr.contains("lie in it: vendor/lib\n"), "{refused:?}");
     fs::remove_dir_all(path.join("vendor/lib/.git")).expect("removed");
     std::os::unix::fs::symlink(sandbox.root(), path.join("vendor/link")).expect("link");
+    // A clone goes with it that has nothing of its own, and only then.
+    let root = sandbox.root();
+    let clone = path.join("vendor/clone");
+    sandbox.git_in(&path, &["clone", "--quiet", root.to_str().expect("UTF-8"), "vendor/clone"]);
+    let refused = || {
+        let refused = sandbox.heddle(&["thread", "drop", "forced", "--force"]).exits(1);
+        assert!(refused.stderr.contains("lie in it: vendor/clone\n"), "{refused:?}");
+    };
+    fs::write(clone.join("draft"), "draft\n").expect("write");
+    refused();
+    sandbox.git_in(&clone, &["stash", "--quiet", "--include-untracked"]);
+    refused();
+    sandbox.git_in(&clone, &["stash", "drop", "--quiet"]);
+    sandbox.git_in(&clone, &["commit", "--quiet", "--allow-empty", "--message", "only here"]);
+    refused();
+    sandbox.git_in(&clone, &["reset", "--quiet", "--hard", "@{upstream}"]);
     sandbox.heddle(&["thread", "drop", "forced", "--force"]).exits(0);
     assert!(!path.exists() && sandbox.root().join(".git").is_dir());
 }

@@ -145,7 +145,9 @@ impl Repo {
             while let Some(folder) = folders.pop().filter(|_| found.len() < FEW) {
                 let path = worktree.join(&folder);
                 if is_top(&path) {
-                    found.insert(folder.components().collect());
+                    if !is_copy(&path) {
+                        found.insert(folder.components().collect());
+                    }
                     continue;
                 }
                 let entries = match fs::read_dir(&path) {
@@ -225,6 +227,30 @@ fn repositories_tracked(entries: &[Entry], worktree: &Path, below: &Path, found:
 /// Whether a folder is the top of a worktree or a repository.
 fn is_top(folder: &Path) -> bool {
     fs::symlink_metadata(folder.join(".git")).is_ok_and(|found| !found.is_symlink())
+}
+
+/// Whether the repository at the top `folder` has nothing but what remotes of it have, as the clones
+/// that package managers and build tools make: no commit, stash, change or file of its own, and no
+/// other worktree or submodule. Where that cannot be told, it has.
+fn is_copy(folder: &Path) -> bool {
+    let git_dir = folder.join(".git");
+    if !is_repository(&git_dir) || ["worktrees", "modules"].iter().any(|part| git_dir.join(part).exists()) {
+        return false;
+    }
+    let (git, mut inside) = (Program::new(&git_dir, Some(folder), false), BTreeSet::new());
+    let is_silent =
+        |args: &[&str]| Program::run(&mut git.command(args), None).is_ok_and(|said| said.is_empty());
+    is_silent(&["rev-list", "--max-count=1", "--all", "HEAD", "--not", "--remotes"])
+        && is_silent(&["--no-optional-locks", "status", "--porcelain", "--untracked-files=normal"])
+        && !hides_files(&git)
+        && Repo::repositories_ignored(&git, folder, Path::new(""), &mut inside).is_ok()
+        && inside.is_empty()
+}
+
+/// Whether Git was told not to look at some file.
+fn hides_files(git: &Program) -> bool {
+    let output = Program::run(&mut git.command(["ls-files", "-v", "-z"]), None).unwrap_or_default();
+    output.split(|byte| *byte == 0).filter_map(<[u8]>::first).any(|tag| *tag != b'H')
 }
 
 /// Whether a folder is a Git directory: its parts, which have files named HEAD too, are none.
