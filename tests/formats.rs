@@ -349,6 +349,25 @@ fn a_git_that_was_told_of_this_repository_may_hold_a_lock_and_one_of_another_may
 }
 
 #[test]
+fn a_lock_that_was_given_back_since_git_met_it_is_worth_another_try() {
+    let mut sandbox = Sandbox::new();
+    if sandbox.format.reftable {
+        return;
+    }
+    let reserved = sandbox.reserve("t", &[]);
+    sandbox.heddle(&["agent", "release", "--session", &text(&reserved, "session_id")]).exits(0);
+    // It meets the lock of another drop, which is gone before heddle looks.
+    let said = "fatal: prepare: cannot lock ref 'refs/heddle/threads/t': Unable to create \
+                '/repo/.git/refs/heddle/threads/t.lock': File exists.";
+    let script = format!(
+        "case \" $* \" in *' update-ref '*) echo \"{said}\" >&2; exit 128;; esac; exec \"$GIT\" \"$@\""
+    );
+    replace_git(&mut sandbox, &script);
+    let refused = sandbox.heddle(&["thread", "drop", "t"]).exits(75);
+    assert!(refused.stderr.contains("refs/heddle/threads/t.lock"), "{refused:?}");
+}
+
+#[test]
 fn a_watcher_of_another_worktree_holds_no_lock() {
     let _alone = LOCKS_OF_GIT.lock();
     let watched = Sandbox::new();

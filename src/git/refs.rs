@@ -269,7 +269,7 @@ impl Repo {
     }
 
     /// The lock, on one of the refs or on the packed ones, that Git `said` is in its way: whatever
-    /// its language, it names the file.
+    /// its language, it names the file. It may have been given back since.
     pub(super) fn lock_in_the_way(&self, changes: &[Change], said: &[u8]) -> Option<GitError> {
         if !self.refs_are_files() {
             return None;
@@ -278,7 +278,8 @@ impl Repo {
         let mut names = changes.iter().map(|change| change.name.as_str()).chain(["packed-refs"]);
         names.find_map(|name| {
             let lock = self.common_dir().join(format!("{name}.lock"));
-            let is_meant = said.contains(&format!("{name}.lock")) && lock.exists();
+            let is_there = lock.exists() || said.contains("File exists");
+            let is_meant = said.contains(&format!("{name}.lock")) && is_there;
             is_meant.then(|| GitError::RefLocked { name: name.to_owned(), lock })
         })
     }
