@@ -2,6 +2,7 @@
 //! that one is no longer to be tracked. `git add -A` keeps to that, so the private index has to
 //! have it too, whichever commit it is brought to.
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::path::Path;
 
@@ -173,11 +174,11 @@ impl Staging<'_> {
         let output = Program::run(&mut limited(command, named.pathspec, named.cwd), None)?;
         let executable = !self.repo.config()?.bool("core.fileMode")?.unwrap_or(true);
         let (mut modes, mut files) = (Modes::default(), Vec::new());
+        let captured: HashSet<&[u8]> = named.changed.iter().map(Vec::as_slice).collect();
         let mut fields = output.split(|byte| *byte == 0);
         while let (Some(entry), Some(path)) = (fields.next(), fields.next()) {
-            let captured = named.changed.iter().any(|changed| changed == path);
             let list = match entry.get(..14) {
-                _ if !captured => &mut files,
+                _ if !captured.contains(path) => &mut files,
                 Some(b":100644 100755") if executable => &mut modes.set,
                 Some(b":100755 100644") if executable => &mut modes.unset,
                 _ => continue,
